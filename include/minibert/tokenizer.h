@@ -1,0 +1,104 @@
+/* Text to WordPiece ids: BERT's pipeline (normalize, pre-tokenize, WordPiece, post-process) and the vocabulary trainer.
+ *
+ *     mb_tokenizer *tokenizer;
+ *     if (mb_tokenizer_load("model", &tokenizer, &error) != MB_OK) ...
+ *     mb_encoding encoding = {0};
+ *     mb_tokenizer_encode(tokenizer, "Hello, world", 12, &encoding, &error);     // no [CLS], no [SEP]
+ *     for (size_t i = 0; i < encoding.n_tokens; i++) printf("%d ", encoding.ids[i]);
+ *     mb_encoding_free(&encoding);
+ *     mb_tokenizer_free(tokenizer);
+ *
+ * A const mb_tokenizer may be used by any number of threads at once; each thread brings its own mb_encoding.
+ * Nothing but src/base and utf8proc is linked with it. */
+#ifndef MINIBERT_TOKENIZER_H
+#define MINIBERT_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "minibert/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mb_tokenizer mb_tokenizer;
+
+/* As in Hugging Face's tokenizer_config.json. */
+typedef struct mb_tokenizer_config {
+    bool do_lower_case;          /* true */
+    int strip_accents;           /* 1 yes, 0 no, -1 (null): as do_lower_case */
+    bool tokenize_chinese_chars; /* true: spaces around CJK ideographs */
+    bool clean_text;             /* true: drop control characters, white space becomes ' ' */
+    int32_t max_chars_per_word;  /* 100: longer words are [UNK] */
+    int32_t model_max_length;    /* 512 */
+} mb_tokenizer_config;
+mb_tokenizer_config mb_tokenizer_config_default(void);
+
+/* Growable result of an encode; begins as {0}; reused without allocating once grown. All arrays have n_tokens entries. */
+typedef struct mb_encoding {
+    int32_t *ids;
+    uint32_t *starts, *ends; /* byte range of the token in the raw input; special tokens have 0, 0 */
+    uint32_t *words;         /* index of the word (pre-token) that a piece belongs to; UINT32_MAX for special tokens */
+    int32_t *types;          /* 0 first text, 1 second text; filled by mb_tokenizer_encode_pair */
+    size_t n_tokens, capacity;
+    void *scratch; /* private */
+} mb_encoding;
+void mb_encoding_free(mb_encoding *encoding);
+
+/* Reads DIR: vocab.txt or tokenizer.json, with tokenizer_config.json where present. A path to a vocab.txt itself is accepted.
+ */
+mb_status mb_tokenizer_load(const char *dir, mb_tokenizer **out, mb_error *error);
+/* From pieces in id order (copied). [UNK] [CLS] [SEP] [PAD] [MASK] must be among them. */
+mb_status mb_tokenizer_new(const char *const *pieces, size_t n_pieces, const mb_tokenizer_config *config, mb_tokenizer **out,
+                           mb_error *error);
+/* Writes vocab.txt, tokenizer.json, tokenizer_config.json: what Hugging Face loads and gives the same ids for. */
+mb_status mb_tokenizer_save(const mb_tokenizer *tokenizer, const char *dir, mb_error *error);
+void mb_tokenizer_free(mb_tokenizer *tokenizer);
+
+size_t mb_tokenizer_vocab_size(const mb_tokenizer *tokenizer);
+/* The piece's text, NUL terminated; NULL for an id out of range. */
+const char *mb_tokenizer_piece(const mb_tokenizer *tokenizer, int32_t id);
+/* -1 when the vocabulary has no such piece. */
+int32_t mb_tokenizer_id(const mb_tokenizer *tokenizer, const char *piece);
+const mb_tokenizer_config *mb_tokenizer_get_config(const mb_tokenizer *tokenizer);
+typedef enum mb_special { MB_SPECIAL_PAD, MB_SPECIAL_UNK, MB_SPECIAL_CLS, MB_SPECIAL_SEP, MB_SPECIAL_MASK } mb_special;
+int32_t mb_tokenizer_special(const mb_tokenizer *tokenizer, mb_special which);
+/* Whether a piece continues a word ("##..."): whole-word masking needs it. */
+bool mb_tokenizer_is_continuation(const mb_tokenizer *tokenizer, int32_t id);
+/* Fingerprint of the vocabulary and the configuration: the key of token shards. */
+uint64_t mb_tokenizer_fingerprint(const mb_tokenizer *tokenizer);
+
+/* Ids of one text, without special tokens and without truncation. Special tokens written in the text ("[MASK]") stay whole.
+ * Invalid UTF-8 is read as U+FFFD, one for each maximal bad part, as Python's errors="replace". */
+mb_status mb_tokenizer_encode(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, mb_encoding *out,
+                              mb_error *error);
+/* [CLS] a [SEP], or [CLS] a [SEP] b [SEP] with types 0/1 (text_b NULL: one text). More than max_length tokens are cut as
+ * Hugging Face's "longest_first": the longer of the two loses its last token first. max_length 0: no limit. */
+mb_status mb_tokenizer_encode_pair(const mb_tokenizer *tokenizer, const char *text_a, size_t n_bytes_a, const char *text_b,
+                                   size_t n_bytes_b, size_t max_length, mb_encoding *out, mb_error *error);
+/* Ids to text: pieces joined by spaces, "##" glued, special tokens dropped if skip_special, and Hugging Face's clean-up of
+ * spaces before punctuation. malloc'ed; NULL with *error set. */
+char *mb_tokenizer_decode(const mb_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, bool skip_special, mb_error *error);
+
+/* --- vocabulary trainer --- */
+typedef struct mb_vocab_train_options {
+    const char *const *files; /* UTF-8 text, one or more lines each */
+    size_t n_files;
+    size_t vocab_size;     /* 30522 */
+    int64_t min_frequency; /* 2: pairs seen less often are not merged */
+    size_t limit_alphabet; /* 1000: most frequent characters kept */
+    mb_tokenizer_config config;
+    /* called now and then with a value in [0,1]; a false return stops with MB_ERROR_INTERRUPTED; may be NULL */
+    bool (*progress)(void *user, const char *phase, double fraction);
+    void *user;
+} mb_vocab_train_options;
+/* Deterministic: the same files give the same vocabulary at any number of threads. Ties between equally frequent pairs go to
+ * the pair whose pieces come first in vocabulary (id) order. */
+mb_status mb_tokenizer_train(const mb_vocab_train_options *options, mb_tokenizer **out, mb_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

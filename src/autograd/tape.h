@@ -1,0 +1,85 @@
+/* The tape: an operation appends a node as it runs forward; backward walks the array in reverse. It knows nothing of BERT.
+ *
+ *     mb_tape *tape = mb_tape_new(true);
+ *     mb_tape_begin(tape, seed, step);                  // a new step: forgets the last one, keeps its memory
+ *     mb_tensor *h = mb_linear(tape, x, w, b);          // ops.h
+ *     mb_tensor *loss = mb_cross_entropy(tape, h, labels, 1.0 / n);
+ *     mb_status s = mb_tape_backward(tape, loss);       // gradients are in w->grad, b->grad
+ *
+ * Errors: like ferror, the tape keeps a sticky status (only MB_ERROR_MEMORY can happen); an op on a failed tape returns NULL
+ * and NULL inputs are passed through. A shape mismatch is a bug and aborts with the op's name and both shapes.
+ *
+ * Memory: activations and what an op saves for backward live in an arena until the next mb_tape_begin. The gradient of an
+ * activation is taken from a pool when its first consumer writes it and goes back when its producer has used it, so that all
+ * gradients together take a few buffers, still warm in cache. A step in steady state calls no allocator. */
+#ifndef MB_AUTOGRAD_TAPE_H
+#define MB_AUTOGRAD_TAPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "minibert/status.h"
+#include "tensor/tensor.h"
+
+typedef struct mb_tape mb_tape;
+typedef struct mb_node mb_node;
+
+enum { MB_NODE_MAX_INPUTS = 5 };
+
+/* What an op is, apart from its forward function: a name, and the backward that adds to the inputs' gradients. */
+typedef struct mb_op {
+    const char *name;
+    void (*backward)(mb_tape *tape, mb_node *node);
+} mb_op;
+
+struct mb_node {
+    const mb_op *op;
+    mb_tensor *inputs[MB_NODE_MAX_INPUTS];
+    mb_tensor *output;
+    void *saved;   /* the op's own struct, in the arena */
+    uint32_t site; /* number of this node in its step: the dropout site */
+};
+
+/* `recording` false: inference; nothing is saved and mb_tape_backward may not be called. NULL without memory. */
+mb_tape *mb_tape_new(bool recording);
+void mb_tape_free(mb_tape *tape);
+/* Starts a step. (seed, step) determine every dropout mask of it. */
+void mb_tape_begin(mb_tape *tape, uint64_t seed, uint64_t step);
+mb_status mb_tape_status(const mb_tape *tape);
+bool mb_tape_recording(const mb_tape *tape);
+size_t mb_tape_peak_bytes(const mb_tape *tape);
+
+/* Runs backward from a tensor of one element with cotangent 1. Parameter gradients are ADDED to what is there. */
+mb_status mb_tape_backward(mb_tape *tape, mb_tensor *loss);
+/* The same from any tensor with a given cotangent of its shape (gradient checks). */
+mb_status mb_tape_backward_from(mb_tape *tape, mb_tensor *output, const mb_real *cotangent);
+
+/* Inference only: between mark and release all memory is dropped but the one tensor that is kept (it is moved down). While
+ * recording both do nothing. An encoder layer is one such scope, so inference needs the memory of a single layer. */
+typedef struct mb_tape_scope {
+    mb_arena_mark mark;
+} mb_tape_scope;
+mb_tape_scope mb_tape_scope_begin(mb_tape *tape);
+void mb_tape_scope_end(mb_tape *tape, mb_tape_scope scope, mb_tensor **kept);
+
+/* A tensor over memory that the caller owns (a batch's features, say); needs no gradient. NULL without memory. */
+mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t *dims);
+
+/* --- for the ops (src/autograd/ops/) --- */
+/* New output tensor, uninitialised; its needs_grad is false until a node is appended. */
+mb_tensor *mb_tape_tensor(mb_tape *tape, int n_dims, const int64_t *dims);
+void *mb_tape_alloc(mb_tape *tape, size_t count, size_t size_bytes); /* arena memory; NULL sets the sticky status */
+/* Appends a node if the tape records and any input needs a gradient; returns NULL otherwise (nothing need be saved). */
+mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_tensor *const *inputs, int n_inputs);
+/* Where backward writes the gradient of `input`, or NULL if it needs none. *beta becomes 0 (overwrite) or 1 (add): the
+ * caller honours it, as in a GEMM. */
+mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta);
+/* Whether mb_tape_grad would return memory, without claiming it. */
+bool mb_tape_wants_grad(const mb_tensor *input);
+uint64_t mb_tape_seed(const mb_tape *tape);
+uint64_t mb_tape_step(const mb_tape *tape);
+/* The number the next appended node will get: the dropout site of a forward that is about to draw. */
+uint32_t mb_tape_site(const mb_tape *tape);
+
+#endif

@@ -1,0 +1,73 @@
+/* BERT (Devlin et al. 2019): embeddings, post-LN encoder, heads, over packed sequences.
+ *
+ *     mb_model *model;
+ *     mb_model_load("dir", MB_HEAD_NONE, false, &model, &error);
+ *     mb_tape *tape = mb_tape_new(false);
+ *     mb_tape_begin(tape, 0, 0);
+ *     mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);      // (N,H)
+ */
+#ifndef MB_MODEL_MODEL_H
+#define MB_MODEL_MODEL_H
+
+#include "autograd/tape.h"
+#include "minibert/status.h"
+#include "model/config.h"
+#include "model/params.h"
+
+typedef enum mb_head {
+    MB_HEAD_NONE,             /* BertModel: encoder and pooler, names without the "bert." prefix on disk are accepted too */
+    MB_HEAD_MASKED_LM,        /* BertForMaskedLM (no pooler) */
+    MB_HEAD_PRETRAINING,      /* BertForPreTraining: masked LM and next sentence */
+    MB_HEAD_CLASSIFIER,       /* BertForSequenceClassification: pooler, dropout, classifier */
+    MB_HEAD_TOKEN_CLASSIFIER, /* BertForTokenClassification */
+} mb_head;
+
+/* One batch as the model sees it: N packed tokens. Positions count from 0 in each sequence and are derived from `sequences`
+ * by mb_model_encode; types may be NULL (all 0). Arrays live until the tape's next step. */
+typedef struct mb_model_input {
+    int64_t n_tokens;
+    const int32_t *ids;   /* N */
+    const int32_t *types; /* N or NULL */
+    mb_sequences sequences;
+} mb_model_input;
+
+typedef struct mb_model mb_model;
+
+/* New weights from a seed. `config` is copied. */
+mb_status mb_model_new(const mb_model_config *config, mb_head head, uint64_t seed, mb_model **out, mb_error *error);
+/* From a Hugging Face directory (config.json, model.safetensors). Weights of `head` that the file lacks are initialised from
+ * `seed` and counted in mb_model_n_new_views (a classifier on a masked-LM model: the normal case of fine-tuning; labels must
+ * then come from `config_override`, which replaces n_labels, labels and problem_type, or is NULL). Missing ENCODER weights,
+ * wrong shapes and vocab/config mismatches are errors that name the tensor. `trainable` false: no gradient buffer. */
+mb_status mb_model_load(const char *dir, mb_head head, const mb_model_config *config_override, uint64_t seed, bool trainable,
+                        mb_model **out, mb_error *error);
+/* Which head the directory's config.json and tensors hold. */
+mb_status mb_model_detect_head(const char *dir, mb_head *out, mb_error *error);
+/* Writes config.json and model.safetensors into the directory (made if missing), each atomically. */
+mb_status mb_model_save(const mb_model *model, const char *dir, mb_error *error);
+void mb_model_free(mb_model *model);
+
+const mb_model_config *mb_model_get_config(const mb_model *model);
+mb_head mb_model_get_head(const mb_model *model);
+mb_params *mb_model_params(mb_model *model);
+size_t mb_model_n_new_views(const mb_model *model);
+const char *mb_head_architecture(mb_head head); /* "BertForMaskedLM" ... */
+/* Freeze: embeddings and encoder get no gradients. */
+void mb_model_freeze_encoder(mb_model *model, bool frozen);
+
+/* Last hidden states (N,H). all_hidden (may be NULL): n_layers + 1 entries, [0] the embeddings' output; only valid on a
+ * recording tape or when kept by the caller: on an inference tape passing it keeps every layer in memory. */
+mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden);
+/* tanh(W h_[CLS] + b): (B,H). */
+mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
+/* Masked-LM loss over `n_masked` rows of hidden: scale * sum of -log p(target). Row numbers index packed tokens. */
+mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,
+                                   const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct);
+/* Logits (n_rows,V) of the same head, for fill-mask. */
+mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows);
+/* Next-sentence logits (B,2); 0 = is next, as in BERT. */
+mb_tensor *mb_model_next_sentence_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
+/* Classifier logits: (B,C) for MB_HEAD_CLASSIFIER, (N,C) for MB_HEAD_TOKEN_CLASSIFIER. */
+mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
+
+#endif

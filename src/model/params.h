@@ -1,0 +1,51 @@
+/* The parameter table: ONE flat buffer of weights, one of gradients, and a list of named views into both. The optimiser, the
+ * norm clip, the checkpoint, safetensors, the golden tests and `minibert info` all walk this table; no second list exists.
+ *
+ * Views are 64-byte aligned, except that a view marked `fused` follows the one before it without a gap: query, key and value
+ * weights form one (3H,H) matrix that way, and one product computes all three. */
+#ifndef MB_MODEL_PARAMS_H
+#define MB_MODEL_PARAMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "minibert/status.h"
+#include "tensor/tensor.h"
+
+typedef enum mb_init { MB_INIT_NORMAL, MB_INIT_ZERO, MB_INIT_ONE } mb_init;
+
+typedef struct mb_param {
+    char name[96]; /* as in the Hugging Face checkpoint: "bert.encoder.layer.0.attention.self.query.weight" */
+    int n_dims;
+    int64_t dims[2];
+    int64_t offset; /* in elements from the start of the flat buffers */
+    int64_t count;  /* elements */
+    mb_init init;
+    bool decay; /* weight decay applies: matrices yes, biases and LayerNorm no */
+    bool fused; /* follows its predecessor without a gap */
+} mb_param;
+
+typedef struct mb_params {
+    mb_param *views;
+    size_t n_views, capacity;
+    int64_t count;    /* elements of the flat buffers, alignment gaps (always zero) included */
+    mb_real *weights; /* owned, or into a read-only map when loaded for inference */
+    mb_real *grads;   /* owned; NULL for inference */
+} mb_params;
+
+/* Declares the next view; returns its index, or -1 without memory. */
+int mb_params_add(mb_params *params, const char *name, int n_dims, const int64_t *dims, mb_init init, bool decay, bool fused);
+/* Allocates the flat buffers (zeroed), after all views are declared. */
+mb_status mb_params_allocate(mb_params *params, bool with_grads, mb_error *error);
+/* Normal(0, range) truncated at two deviations as in google-research/bert; the numbers depend on (seed, view index, element).
+ */
+void mb_params_initialize(mb_params *params, uint64_t seed, double range);
+/* -1 when absent. */
+int mb_params_find(const mb_params *params, const char *name);
+int64_t mb_params_n_weights(const mb_params *params); /* without alignment gaps */
+/* A tensor over `n_views` consecutive views joined along dimension 0 (1 for a plain view). */
+mb_tensor mb_params_tensor(const mb_params *params, int index, int n_views);
+void mb_params_free(mb_params *params);
+
+#endif

@@ -1,0 +1,51 @@
+/* The safetensors format (github.com/huggingface/safetensors, README "Format"):
+ *   bytes 0-7          N, little-endian uint64: length of the header
+ *   bytes 8 .. 8+N-1   JSON object: name -> {"dtype": "F32"|"F16"|"BF16", "shape": [...], "data_offsets": [begin, end]}
+ *   the rest           data, row-major, little-endian; offsets count from here
+ */
+#ifndef MB_MODEL_SAFETENSORS_H
+#define MB_MODEL_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/file.h"
+#include "minibert/status.h"
+#include "tensor/tensor.h"
+
+enum { MB_SAFETENSORS_MAX_DIMS = 8 };
+
+typedef struct mb_safetensor {
+    char *name;
+    char dtype[8];
+    int n_dims;
+    int64_t dims[MB_SAFETENSORS_MAX_DIMS];
+    const unsigned char *data;
+    uint64_t n_bytes;
+} mb_safetensor;
+
+typedef struct mb_safetensors {
+    mb_map map;
+    mb_safetensor *tensors; /* sorted by name */
+    size_t n_tensors;
+    char *path;
+} mb_safetensors;
+
+/* Maps the file and checks the header whole: sizes, offsets inside the file, no overlaps, no duplicate names. */
+mb_status mb_safetensors_open(const char *path, mb_safetensors *out, mb_error *error);
+const mb_safetensor *mb_safetensors_find(const mb_safetensors *file, const char *name); /* NULL when absent */
+/* Converts F32, F16 or BF16 to mb_real; `count` elements must be what the tensor holds. NaN or Inf is an error. */
+mb_status mb_safetensors_read(const mb_safetensors *file, const mb_safetensor *tensor, mb_real *out, int64_t count,
+                              mb_error *error);
+void mb_safetensors_close(mb_safetensors *file);
+
+/* One tensor to write, as F32. */
+typedef struct mb_safetensors_entry {
+    const char *name;
+    int n_dims;
+    int64_t dims[MB_SAFETENSORS_MAX_DIMS];
+    const float *data;
+} mb_safetensors_entry;
+mb_status mb_safetensors_save(const char *path, const mb_safetensors_entry *entries, size_t n_entries, mb_error *error);
+
+#endif

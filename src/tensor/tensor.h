@@ -1,0 +1,61 @@
+/* Tensors: contiguous, row-major, outermost dimension first.
+ *
+ * Dimension letters, the same everywhere in minibert:
+ *   B batch (sequences)   T positions of a sequence   N packed tokens (sum of the sequence lengths: no padding exists)
+ *   H hidden size         A attention heads           D head size (H / A)       F feed-forward (intermediate) size
+ *   V vocabulary          M masked positions          C classes                 P position embeddings
+ */
+#ifndef MB_TENSOR_TENSOR_H
+#define MB_TENSOR_TENSOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The number that kernels compute in. The layers tensor, autograd and model are compiled a second time with
+ * MB_REAL_IS_DOUBLE for the gradient checks, where central differences need 1e-6. */
+#ifdef MB_REAL_IS_DOUBLE
+typedef double mb_real;
+#else
+typedef float mb_real;
+#endif
+
+typedef enum mb_dtype { MB_F32, MB_F64, MB_BF16 } mb_dtype;
+#ifdef MB_REAL_IS_DOUBLE
+enum { MB_REAL_DTYPE = MB_F64 };
+#else
+enum { MB_REAL_DTYPE = MB_F32 };
+#endif
+
+enum { MB_MAX_DIMS = 3 };
+
+typedef struct mb_tensor {
+    mb_dtype dtype;
+    int n_dims;
+    int64_t dims[MB_MAX_DIMS];
+    void *data;    /* dims[0] * dims[1] * ... elements of dtype; not owned */
+    mb_real *grad; /* same shape in mb_real; NULL: not wanted (a constant) or not yet reached by backward */
+    bool needs_grad;
+    bool grad_is_set;  /* false: grad holds nothing yet and the first contribution overwrites it */
+    bool is_parameter; /* grad belongs to the parameter table: always accumulate, never recycle */
+} mb_tensor;
+
+static inline int64_t mb_tensor_count(const mb_tensor *t) {
+    int64_t n = 1;
+    for (int i = 0; i < t->n_dims; i++) {
+        n *= t->dims[i];
+    }
+    return n;
+}
+/* Elements of an mb_real tensor. */
+static inline mb_real *mb_tensor_real(const mb_tensor *t) {
+    return (mb_real *)t->data;
+}
+
+/* The packed batch: sequence b is rows offsets[b] .. offsets[b+1]-1 of every (N, ...) tensor. */
+typedef struct mb_sequences {
+    int32_t n;              /* B */
+    const int32_t *offsets; /* B + 1 entries, offsets[0] == 0, offsets[B] == N */
+    int32_t max_length;     /* of one sequence */
+} mb_sequences;
+
+#endif
