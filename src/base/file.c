@@ -1,0 +1,256 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- reading --- */
+
+static mb_status open_for_reading(const char *path, int *fd, struct stat *info, mb_error *error) {
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) {
+        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
+    }
+    if (fstat(*fd, info) != 0 || S_ISDIR(info->st_mode)) {
+        int reason = S_ISDIR(info->st_mode) ? EISDIR : errno;
+        close(*fd);
+        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(reason));
+    }
+    return MB_OK;
+}
+
+mb_status mb_file_read(const char *path, mb_buffer *out, mb_error *error) {
+    int fd;
+    struct stat info;
+    mb_status status = open_for_reading(path, &fd, &info, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    enum { CHUNK_BYTES = 1 << 16 };
+    size_t expected = info.st_size > 0 ? (size_t)info.st_size + 1 : CHUNK_BYTES;
+    for (;;) { /* until end of file, not until st_size: a pipe has no size and a file may grow */
+        if (!mb_buffer_reserve(out, expected)) {
+            status = mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", path);
+            break;
+        }
+        ssize_t n = read(fd, out->data + out->n_bytes, expected);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            status = mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
+        }
+        if (n <= 0) {
+            break;
+        }
+        out->n_bytes += (size_t)n;
+        expected = CHUNK_BYTES;
+    }
+    if (out->data != NULL) {
+        out->data[out->n_bytes] = '\0';
+    }
+    close(fd);
+    return status;
+}
+
+mb_status mb_map_open(const char *path, mb_map *out, mb_error *error) {
+    int fd;
+    struct stat info;
+    mb_status status = open_for_reading(path, &fd, &info, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(fd);
+        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': not a regular file", path);
+    }
+    *out = (mb_map){(const unsigned char *)"", 0};
+    if (info.st_size > 0) {
+        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED) {
+            status = mb_fail(error, MB_ERROR_IO, "cannot map '%s': %s", path, strerror(errno));
+        } else {
+            *out = (mb_map){data, (size_t)info.st_size};
+        }
+    }
+    close(fd);
+    return status;
+}
+
+void mb_map_close(mb_map *map) {
+    if (map->n_bytes > 0) {
+        munmap((void *)(uintptr_t)map->data, map->n_bytes);
+    }
+    *map = (mb_map){0};
+}
+
+/* --- writing --- */
+
+enum { WRITER_BUFFER_BYTES = 1 << 16 };
+
+struct mb_writer {
+    char *path, *temporary_path;
+    int fd;
+    int failure; /* errno of the first failed call, 0 while all is well */
+    uint64_t n_written;
+    size_t n_buffered;
+    char buffer[WRITER_BUFFER_BYTES];
+};
+
+static void free_writer(mb_writer *writer) {
+    free(writer->path);
+    free(writer->temporary_path);
+    free(writer);
+}
+
+mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error) {
+    mb_writer *writer = calloc(1, sizeof *writer);
+    mb_buffer temporary = {0};
+    if (writer == NULL || (writer->path = strdup(path)) == NULL ||
+        !mb_buffer_printf(&temporary, "%s.tmp.%ld", path, (long)getpid())) {
+        mb_buffer_free(&temporary);
+        if (writer != NULL) {
+            free_writer(writer);
+        }
+        return mb_fail(error, MB_ERROR_MEMORY, "cannot write '%s': out of memory", path);
+    }
+    writer->temporary_path = temporary.data;
+    writer->fd = open(writer->temporary_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (writer->fd < 0) {
+        mb_status status = mb_fail(error, MB_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
+        free_writer(writer);
+        return status;
+    }
+    *out = writer;
+    return MB_OK;
+}
+
+static void write_all(mb_writer *writer, const char *bytes, size_t n_bytes) {
+    while (n_bytes > 0 && writer->failure == 0) {
+        ssize_t n = write(writer->fd, bytes, n_bytes);
+        if (n < 0) {
+            if (errno != EINTR) {
+                writer->failure = errno;
+            }
+            continue;
+        }
+        bytes += n;
+        n_bytes -= (size_t)n;
+    }
+}
+
+static void flush_buffer(mb_writer *writer) {
+    write_all(writer, writer->buffer, writer->n_buffered);
+    writer->n_buffered = 0;
+}
+
+void mb_writer_write(mb_writer *writer, const void *bytes, size_t n_bytes) {
+    writer->n_written += n_bytes;
+    if (n_bytes > WRITER_BUFFER_BYTES - writer->n_buffered) {
+        flush_buffer(writer);
+    }
+    if (n_bytes >= WRITER_BUFFER_BYTES) {
+        write_all(writer, bytes, n_bytes);
+    } else if (n_bytes > 0) {
+        memcpy(writer->buffer + writer->n_buffered, bytes, n_bytes);
+        writer->n_buffered += n_bytes;
+    }
+}
+
+void mb_writer_printf(mb_writer *writer, const char *format, ...) {
+    char text[1024];
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int n = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (n < 0) {
+        writer->failure = EINVAL;
+    } else if ((size_t)n < sizeof text) {
+        mb_writer_write(writer, text, (size_t)n);
+    } else {
+        char *long_text = NULL;
+        if (vasprintf(&long_text, format, again) < 0) {
+            writer->failure = ENOMEM;
+        } else {
+            mb_writer_write(writer, long_text, (size_t)n);
+            free(long_text);
+        }
+    }
+    va_end(again);
+}
+
+uint64_t mb_writer_n_bytes(const mb_writer *writer) {
+    return writer->n_written;
+}
+
+mb_status mb_writer_commit(mb_writer *writer, mb_error *error) {
+    flush_buffer(writer);
+    if (writer->failure == 0 && fsync(writer->fd) != 0 && errno != EINVAL) { /* EINVAL: a special file */
+        writer->failure = errno;
+    }
+    if (close(writer->fd) != 0 && writer->failure == 0) {
+        writer->failure = errno;
+    }
+    mb_status status = MB_OK;
+    if (writer->failure != 0) {
+        status = mb_fail(error, MB_ERROR_IO, "cannot write '%s': %s", writer->path, strerror(writer->failure));
+    } else {
+        status = mb_path_rename(writer->temporary_path, writer->path, error);
+    }
+    if (status != MB_OK) {
+        unlink(writer->temporary_path);
+    }
+    free_writer(writer);
+    return status;
+}
+
+void mb_writer_abort(mb_writer *writer) {
+    if (writer != NULL) {
+        close(writer->fd);
+        unlink(writer->temporary_path);
+        free_writer(writer);
+    }
+}
+
+mb_status mb_file_write(const char *path, const void *bytes, size_t n_bytes, mb_error *error) {
+    mb_writer *writer;
+    mb_status status = mb_writer_open(path, &writer, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    mb_writer_write(writer, bytes, n_bytes);
+    return mb_writer_commit(writer, error);
+}
+
+mb_status mb_dir_sync(const char *path, mb_error *error) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return mb_fail(error, MB_ERROR_IO, "cannot open the directory '%s': %s", path, strerror(errno));
+    }
+    mb_status status = MB_OK;
+    if (fsync(fd) != 0 && errno != EINVAL) { /* EINVAL: a file system without directory sync */
+        status = mb_fail(error, MB_ERROR_IO, "cannot sync the directory '%s': %s", path, strerror(errno));
+    }
+    close(fd);
+    return status;
+}
+
+mb_status mb_path_rename(const char *from, const char *to, mb_error *error) {
+    if (rename(from, to) != 0) {
+        return mb_fail(error, MB_ERROR_IO, "cannot rename '%s' to '%s': %s", from, to, strerror(errno));
+    }
+    const char *slash = strrchr(to, '/');
+    char *parent = slash == NULL ? strdup(".") : strndup(to, slash == to ? 1 : (size_t)(slash - to));
+    if (parent == NULL) {
+        return mb_fail(error, MB_ERROR_MEMORY, "cannot sync the directory of '%s': out of memory", to);
+    }
+    mb_status status = mb_dir_sync(parent, error);
+    free(parent);
+    return status;
+}
