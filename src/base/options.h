@@ -49,10 +49,10 @@ typedef struct mb_option {
     const char *argument;       /* "N", "FILE", "DIR" in --help; NULL for flags and choices */
     const char *help;           /* one line */
     const char *const *choices; /* for CHOICE, NULL terminated */
-    double min, max;            /* inclusive bounds for numbers where min < max or max != 0; both 0: no bounds */
+    double min, max;            /* inclusive bounds for numbers; max <= min: no upper bound; both 0: no bounds at all */
     bool required;
     bool positional;    /* takes the arguments that follow the flags (TEXT or TEXT_LIST; at most one per table) */
-    bool exclusive_min; /* the value must be greater than min, not equal */
+    bool exclusive_min; /* the value must be greater than min, not equal (then min = max = 0 bounds too: above 0) */
 } mb_option;
 
 /* Where the current values came from and the memory behind texts and lists. */
@@ -67,8 +67,11 @@ typedef struct mb_option_set {
 /* Binds tables to their structs and writes every default. */
 mb_status mb_option_set_init(mb_option_set *set, const mb_option *const *tables, void *const *targets, mb_error *error);
 void mb_option_set_free(mb_option_set *set);
-/* argv without program and subcommand. An unknown flag names the closest known one. A "--config FILE" is read first; the
- * command line wins. Checks types, bounds, choices and required options. */
+/* argv without program and subcommand. "--flag value", "--flag=value" and "-flag value" are the same; "--" ends the flags. A
+ * value may not begin with "-" and a letter, unless written --flag=value. An unknown flag names the closest known one. If a
+ * table has "config", a "--config FILE" is read first; the command line wins. Checks types, bounds, choices and required
+ * options: what the user got wrong is MB_ERROR_USAGE, a configuration file that cannot be read or parsed is what
+ * mb_json_load says. */
 mb_status mb_option_set_parse(mb_option_set *set, int argc, char *const *argv, mb_error *error);
 /* Whether the user gave this option (command line or config file). */
 bool mb_option_set_given(const mb_option_set *set, const char *name);
