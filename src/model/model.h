@@ -9,13 +9,17 @@
 #ifndef MB_MODEL_MODEL_H
 #define MB_MODEL_MODEL_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "autograd/tape.h"
 #include "minibert/status.h"
 #include "model/config.h"
 #include "model/params.h"
 
 typedef enum mb_head {
-    MB_HEAD_NONE,             /* BertModel: encoder and pooler, names without the "bert." prefix on disk are accepted too */
+    MB_HEAD_NONE,             /* BertModel: encoder, and the pooler unless loaded from a file that has none */
     MB_HEAD_MASKED_LM,        /* BertForMaskedLM (no pooler) */
     MB_HEAD_PRETRAINING,      /* BertForPreTraining: masked LM and next sentence */
     MB_HEAD_CLASSIFIER,       /* BertForSequenceClassification: pooler, dropout, classifier */
@@ -35,13 +39,23 @@ typedef struct mb_model mb_model;
 
 /* New weights from a seed. `config` is copied. */
 mb_status mb_model_new(const mb_model_config *config, mb_head head, uint64_t seed, mb_model **out, mb_error *error);
-/* From a Hugging Face directory (config.json, model.safetensors). Weights of `head` that the file lacks are initialised from
- * `seed` and counted in mb_model_n_new_views (a classifier on a masked-LM model: the normal case of fine-tuning; labels must
- * then come from `config_override`, which replaces n_labels, labels and problem_type, or is NULL). Missing ENCODER weights,
- * wrong shapes and vocab/config mismatches are errors that name the tensor. `trainable` false: no gradient buffer. */
+/* From a Hugging Face directory (config.json, model.safetensors). On disk names may lack the "bert." prefix (BertModel) and
+ * LayerNorm may have gamma and beta (old checkpoints); tensors that no part of the model needs are ignored.
+ *
+ * A part of the head (pooler, masked LM, next sentence, classifier) that the file lacks as a whole is initialised from `seed`
+ * and its views are counted in mb_model_n_new_views: a classifier on a masked-LM model is the normal case of fine-tuning. Its
+ * labels then come from `config_override` (may be NULL), which replaces n_labels, labels and problem_type; a classifier on
+ * disk for other labels than those of the override is left aside and a new one made.
+ *
+ * Missing encoder weights, parts present only by half, wrong shapes, and a vocab_size that is not the number of word
+ * embeddings are MB_ERROR_MISMATCH; a damaged file is MB_ERROR_FORMAT; both name the tensor. `trainable` false: no gradient
+ * buffer. */
 mb_status mb_model_load(const char *dir, mb_head head, const mb_model_config *config_override, uint64_t seed, bool trainable,
                         mb_model **out, mb_error *error);
-/* Which head the directory's config.json and tensors hold. */
+/* Replaces the weights by those of a safetensors file (a checkpoint), which must hold every view in its shape. On failure some
+ * weights may have been replaced. */
+mb_status mb_model_load_weights(mb_model *model, const char *path, mb_error *error);
+/* Which head the directory holds: what config.json's architectures says, if the tensors bear it out, else what they are. */
 mb_status mb_model_detect_head(const char *dir, mb_head *out, mb_error *error);
 /* Writes config.json and model.safetensors into the directory (made if missing), each atomically. */
 mb_status mb_model_save(const mb_model *model, const char *dir, mb_error *error);
@@ -52,13 +66,18 @@ mb_head mb_model_get_head(const mb_model *model);
 mb_params *mb_model_params(mb_model *model);
 size_t mb_model_n_new_views(const mb_model *model);
 const char *mb_head_architecture(mb_head head); /* "BertForMaskedLM" ... */
-/* Freeze: embeddings and encoder get no gradients. */
+/* Freeze: embeddings and encoder get no gradients, and their views are marked `frozen` for the optimiser. The pooler and the
+ * heads go on learning. */
 void mb_model_freeze_encoder(mb_model *model, bool frozen);
+/* Probabilities in [0,1) for the coming steps; they are saved in config.json. */
+void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier);
+bool mb_model_has_pooler(const mb_model *model);
 
-/* Last hidden states (N,H). all_hidden (may be NULL): n_layers + 1 entries, [0] the embeddings' output; only valid on a
- * recording tape or when kept by the caller: on an inference tape passing it keeps every layer in memory. */
+/* Last hidden states (N,H). A sequence longer than max_positions is a bug of the caller and aborts. all_hidden (may be NULL):
+ * n_layers + 1 entries, [0] the embeddings' output; only valid on a recording tape or when kept by the caller: on an inference
+ * tape passing it keeps every layer in memory. */
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden);
-/* tanh(W h_[CLS] + b): (B,H). */
+/* tanh(W h_[CLS] + b): (B,H). The model must have a pooler. */
 mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
 /* Masked-LM loss over `n_masked` rows of hidden: scale * sum of -log p(target). Row numbers index packed tokens. */
 mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,

@@ -22,29 +22,33 @@ typedef struct mb_param {
     int64_t offset; /* in elements from the start of the flat buffers */
     int64_t count;  /* elements */
     mb_init init;
-    bool decay; /* weight decay applies: matrices yes, biases and LayerNorm no */
-    bool fused; /* follows its predecessor without a gap */
+    bool decay;  /* weight decay applies: matrices yes, biases and LayerNorm no */
+    bool fused;  /* follows its predecessor without a gap */
+    bool frozen; /* gets no gradient; the optimiser must leave it as it is (no decay either) */
 } mb_param;
 
 typedef struct mb_params {
     mb_param *views;
     size_t n_views, capacity;
     int64_t count;    /* elements of the flat buffers, alignment gaps (always zero) included */
-    mb_real *weights; /* owned, or into a read-only map when loaded for inference */
+    mb_real *weights; /* owned */
     mb_real *grads;   /* owned; NULL for inference */
 } mb_params;
 
-/* Declares the next view; returns its index, or -1 without memory. */
+/* Declares the next view; returns its index, or -1 without memory (or when the sizes overflow). */
 int mb_params_add(mb_params *params, const char *name, int n_dims, const int64_t *dims, mb_init init, bool decay, bool fused);
 /* Allocates the flat buffers (zeroed), after all views are declared. */
 mb_status mb_params_allocate(mb_params *params, bool with_grads, mb_error *error);
 /* Normal(0, range) truncated at two deviations as in google-research/bert; the numbers depend on (seed, view index, element).
  */
 void mb_params_initialize(mb_params *params, uint64_t seed, double range);
+/* One view alone: what a loaded model lacks. The numbers are those that mb_params_initialize would give it. */
+void mb_params_initialize_view(mb_params *params, int index, uint64_t seed, double range);
 /* -1 when absent. */
 int mb_params_find(const mb_params *params, const char *name);
 int64_t mb_params_n_weights(const mb_params *params); /* without alignment gaps */
-/* A tensor over `n_views` consecutive views joined along dimension 0 (1 for a plain view). */
+/* A tensor over `n_views` consecutive views joined along dimension 0 (1 for a plain view; more only for a view and the fused
+ * ones after it). Before mb_params_allocate its data is NULL. */
 mb_tensor mb_params_tensor(const mb_params *params, int index, int n_views);
 void mb_params_free(mb_params *params);
 

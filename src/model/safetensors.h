@@ -31,7 +31,8 @@ typedef struct mb_safetensors {
     char *path;
 } mb_safetensors;
 
-/* Maps the file and checks the header whole: sizes, offsets inside the file, no overlaps, no duplicate names. */
+/* Maps the file and checks the header whole: sizes, offsets inside the file, no duplicate names, and data covered exactly (no
+ * overlaps, no holes, nothing after the last tensor, as the format demands). */
 mb_status mb_safetensors_open(const char *path, mb_safetensors *out, mb_error *error);
 const mb_safetensor *mb_safetensors_find(const mb_safetensors *file, const char *name); /* NULL when absent */
 /* Converts F32, F16 or BF16 to mb_real; `count` elements must be what the tensor holds. NaN or Inf is an error. */
@@ -44,8 +45,9 @@ typedef struct mb_safetensors_entry {
     const char *name;
     int n_dims;
     int64_t dims[MB_SAFETENSORS_MAX_DIMS];
-    const float *data;
+    const mb_real *data;
 } mb_safetensors_entry;
+/* Data in the order of the entries, beginning at a multiple of 64 bytes. Appears under `path` only when whole. */
 mb_status mb_safetensors_save(const char *path, const mb_safetensors_entry *entries, size_t n_entries, mb_error *error);
 
 #endif

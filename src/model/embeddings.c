@@ -1,0 +1,52 @@
+#include <string.h>
+
+#include "autograd/ops.h"
+#include "model/layers.h"
+
+void mb_embeddings_declare(mb_model *model) {
+    const mb_model_config *config = &model->config;
+    const char *prefix = "bert.embeddings";
+    const int64_t h = config->hidden_size;
+    model->embeddings.word =
+        mb_model_declare(model, config->vocab_size, h, MB_INIT_NORMAL, false, prefix, "word_embeddings.weight");
+    model->embeddings.position =
+        mb_model_declare(model, config->max_positions, h, MB_INIT_NORMAL, false, prefix, "position_embeddings.weight");
+    model->embeddings.type =
+        mb_model_declare(model, config->type_vocab_size, h, MB_INIT_NORMAL, false, prefix, "token_type_embeddings.weight");
+    model->embeddings.norm = mb_model_declare_norm(model, "bert.embeddings.LayerNorm");
+}
+
+/* 0, 1, 2 ... in each sequence. */
+static int32_t *make_positions(mb_tape *tape, const mb_model_input *input) {
+    int32_t *positions = mb_tape_alloc(tape, (size_t)input->n_tokens, sizeof *positions);
+    for (int32_t b = 0; positions && b < input->sequences.n; b++) {
+        const int32_t begin = input->sequences.offsets[b], end = input->sequences.offsets[b + 1];
+        for (int32_t i = begin; i < end; i++) {
+            positions[i] = i - begin;
+        }
+    }
+    return positions;
+}
+
+static int32_t *make_zero_types(mb_tape *tape, const mb_model_input *input) {
+    int32_t *types = mb_tape_alloc(tape, (size_t)input->n_tokens, sizeof *types);
+    if (types) {
+        memset(types, 0, (size_t)input->n_tokens * sizeof *types);
+    }
+    return types;
+}
+
+/* dropout(LN(word[id] + position[t] + type[type])): (N,H), Devlin et al. 2019, figure 2. */
+mb_tensor *mb_embeddings_forward(mb_model *model, mb_tape *tape, const mb_model_input *input) {
+    const mb_embedding_weights *weights = &model->embeddings;
+    const mb_model_config *config = &model->config;
+    const int32_t *positions = make_positions(tape, input);
+    const int32_t *types = input->types ? input->types : make_zero_types(tape, input);
+    if (!positions || !types) {
+        return NULL;
+    }
+    mb_tensor *x =
+        mb_embedding(tape, weights->word, weights->position, weights->type, input->ids, positions, types, input->n_tokens);
+    x = mb_add_layer_norm(tape, x, NULL, weights->norm.gamma, weights->norm.beta, config->layer_norm_epsilon, 0);
+    return mb_dropout(tape, x, config->hidden_dropout);
+}

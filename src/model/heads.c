@@ -1,0 +1,62 @@
+#include "autograd/ops.h"
+#include "model/layers.h"
+
+void mb_heads_declare(mb_model *model) {
+    mb_head_weights *heads = &model->heads;
+    const mb_model_config *config = &model->config;
+    const int64_t h = config->hidden_size;
+    if (model->has_pooler) {
+        heads->pooler = mb_model_declare_linear(model, h, h, "bert.pooler.dense");
+    }
+    if (model->head == MB_HEAD_MASKED_LM || model->head == MB_HEAD_PRETRAINING) {
+        heads->transform = mb_model_declare_linear(model, h, h, "cls.predictions.transform.dense");
+        heads->transform_norm = mb_model_declare_norm(model, "cls.predictions.transform.LayerNorm");
+        heads->decoder_bias = mb_model_declare(model, 0, config->vocab_size, MB_INIT_ZERO, false, "cls.predictions", "bias");
+    }
+    if (model->head == MB_HEAD_PRETRAINING) {
+        heads->seq_relationship = mb_model_declare_linear(model, 2, h, "cls.seq_relationship");
+    }
+    if (model->head == MB_HEAD_CLASSIFIER || model->head == MB_HEAD_TOKEN_CLASSIFIER) {
+        heads->classifier = mb_model_declare_linear(model, config->n_labels, h, "classifier");
+    }
+}
+
+mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
+    MB_SHAPE_CHECK(model->has_pooler, "mb_model_pool", hidden, hidden);
+    mb_tensor *first = mb_gather_rows(tape, hidden, input->sequences.offsets, input->sequences.n); /* the rows of [CLS] */
+    return mb_linear_activation(tape, first, model->heads.pooler.weight, model->heads.pooler.bias, MB_ACTIVATION_TANH);
+}
+
+/* LN(activation(W h + b)) on the chosen rows alone: (M,H). */
+static mb_tensor *transform(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
+    const mb_head_weights *heads = &model->heads;
+    MB_SHAPE_CHECK(heads->decoder_bias != NULL, "the masked-LM head", hidden, hidden);
+    mb_tensor *x = mb_gather_rows(tape, hidden, rows, n_rows);
+    x = mb_linear_activation(tape, x, heads->transform.weight, heads->transform.bias, model->config.activation);
+    return mb_add_layer_norm(tape, x, NULL, heads->transform_norm.gamma, heads->transform_norm.beta,
+                             model->config.layer_norm_epsilon, 0);
+}
+
+mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,
+                                   const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct) {
+    mb_tensor *x = transform(model, tape, hidden, rows, n_masked);
+    return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, targets, scale, n_correct);
+}
+
+mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
+    mb_tensor *x = transform(model, tape, hidden, rows, n_rows);
+    return mb_linear(tape, x, model->embeddings.word, model->heads.decoder_bias);
+}
+
+mb_tensor *mb_model_next_sentence_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
+    MB_SHAPE_CHECK(model->heads.seq_relationship.weight != NULL, "the next-sentence head", hidden, hidden);
+    mb_tensor *pooled = mb_model_pool(model, tape, input, hidden);
+    return mb_linear(tape, pooled, model->heads.seq_relationship.weight, model->heads.seq_relationship.bias);
+}
+
+mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
+    MB_SHAPE_CHECK(model->heads.classifier.weight != NULL, "the classifier", hidden, hidden);
+    mb_tensor *x = model->head == MB_HEAD_CLASSIFIER ? mb_model_pool(model, tape, input, hidden) : hidden;
+    x = mb_dropout(tape, x, model->config.classifier_dropout);
+    return mb_linear(tape, x, model->heads.classifier.weight, model->heads.classifier.bias);
+}

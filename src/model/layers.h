@@ -1,0 +1,77 @@
+/* Inside the model: the weights of each part, how they are declared in the parameter table, and the forward functions. Every
+ * weight is declared once, by the file that uses it; the order of declaration is the order of the flat buffer. */
+#ifndef MB_MODEL_LAYERS_H
+#define MB_MODEL_LAYERS_H
+
+#include "model/model.h"
+
+/* Pointers into mb_model.tensors. */
+typedef struct mb_linear_weights {
+    mb_tensor *weight, *bias; /* (O,I), (O) */
+} mb_linear_weights;
+
+typedef struct mb_norm_weights {
+    mb_tensor *gamma, *beta; /* (H) */
+} mb_norm_weights;
+
+typedef struct mb_embedding_weights {
+    mb_tensor *word, *position, *type; /* (V,H), (P,H), (types,H) */
+    mb_norm_weights norm;
+} mb_embedding_weights;
+
+typedef struct mb_encoder_layer_weights {
+    mb_linear_weights qkv; /* (3H,H): query, key and value are three views of one matrix */
+    mb_linear_weights attention_output;
+    mb_norm_weights attention_norm;
+    mb_linear_weights intermediate, output; /* (F,H), (H,F) */
+    mb_norm_weights output_norm;
+} mb_encoder_layer_weights;
+
+typedef struct mb_head_weights {
+    mb_linear_weights pooler;    /* (H,H) */
+    mb_linear_weights transform; /* masked LM (H,H) */
+    mb_norm_weights transform_norm;
+    mb_tensor *decoder_bias;            /* (V); the decoder's weight is the word table */
+    mb_linear_weights seq_relationship; /* (2,H) */
+    mb_linear_weights classifier;       /* (C,H) */
+} mb_head_weights;
+
+struct mb_model {
+    mb_model_config config;
+    mb_head head;
+    bool has_pooler;
+    mb_params params;
+    mb_tensor *tensors; /* [i] begins at view i and takes in the fused views after it */
+    size_t n_tensors;   /* room: more than there can be views */
+    size_t n_new_views;
+    bool out_of_memory; /* a declaration failed */
+    mb_embedding_weights embeddings;
+    mb_encoder_layer_weights *layers; /* n_layers */
+    mb_head_weights heads;
+};
+
+/* --- model.c: declaring --- */
+/* `rows` 0 makes a vector of `columns`. The result is filled once the table is allocated; NULL without memory. */
+mb_tensor *mb_model_declare(mb_model *model, int64_t rows, int64_t columns, mb_init init, bool fused, const char *prefix,
+                            const char *name);
+/* prefix + ".weight" (O,I) and prefix + ".bias" (O) */
+mb_linear_weights mb_model_declare_linear(mb_model *model, int64_t n_outputs, int64_t n_inputs, const char *prefix);
+mb_norm_weights mb_model_declare_norm(mb_model *model, const char *prefix);
+/* The model without weights: every view declared, none allocated. */
+mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool has_pooler, mb_model **out, mb_error *error);
+/* Allocates the buffers and points the tensors into them. */
+mb_status mb_model_allocate(mb_model *model, bool trainable, mb_error *error);
+
+/* --- embeddings.c --- */
+void mb_embeddings_declare(mb_model *model);
+mb_tensor *mb_embeddings_forward(mb_model *model, mb_tape *tape, const mb_model_input *input);
+
+/* --- encoder.c --- */
+void mb_encoder_layer_declare(mb_model *model, int32_t index);
+mb_tensor *mb_encoder_layer_forward(mb_model *model, mb_tape *tape, int32_t index, const mb_sequences *sequences,
+                                    mb_tensor *hidden);
+
+/* --- heads.c --- */
+void mb_heads_declare(mb_model *model);
+
+#endif
