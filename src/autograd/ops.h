@@ -13,6 +13,7 @@ typedef enum mb_activation {
     MB_ACTIVATION_GELU_TANH, /* tanh approximation: "gelu_new", "gelu_pytorch_tanh" */
     MB_ACTIVATION_RELU,
     MB_ACTIVATION_TANH,
+    MB_ACTIVATION_IDENTITY,
 } mb_activation;
 
 /* (V,H) word, (P,H) position, (2,H) type tables; ids, positions, types: N entries -> (N,H), the sum of the three rows. */
@@ -22,7 +23,7 @@ mb_tensor *mb_embedding(mb_tape *tape, mb_tensor *word, mb_tensor *position, mb_
 /* x (N,I), weight (O,I), bias (O) or NULL -> x weight^T + bias (N,O). */
 mb_tensor *mb_linear(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias);
 
-/* activation(x weight^T + bias): the activation is applied to each tile of the product while it is in cache. */
+/* activation(x weight^T + bias): the same op, the activation applied to each tile of the product while it is in cache. */
 mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, mb_activation activation);
 
 /* LN(residual + dropout(x, p)) * gamma + beta over the last dimension. residual may be NULL (then p must be 0). (N,H) */

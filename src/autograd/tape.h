@@ -1,4 +1,4 @@
-/* The tape: an operation appends a node as it runs forward; backward walks the array in reverse. It knows nothing of BERT.
+/* The tape: an operation appends a node as it runs forward; backward walks the nodes in reverse. It knows nothing of BERT.
  *
  *     mb_tape *tape = mb_tape_new(true);
  *     mb_tape_begin(tape, seed, step);                  // a new step: forgets the last one, keeps its memory
@@ -37,8 +37,8 @@ struct mb_node {
     const mb_op *op;
     mb_tensor *inputs[MB_NODE_MAX_INPUTS];
     mb_tensor *output;
-    void *saved;   /* the op's own struct, in the arena */
-    uint32_t site; /* number of this node in its step: the dropout site */
+    void *saved;       /* the op's own struct, in the arena */
+    mb_node *previous; /* the one appended before this: the tape is this chain */
 };
 
 /* `recording` false: inference; nothing is saved and mb_tape_backward may not be called. NULL without memory. */
@@ -79,7 +79,7 @@ mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta);
 bool mb_tape_wants_grad(const mb_tensor *input);
 uint64_t mb_tape_seed(const mb_tape *tape);
 uint64_t mb_tape_step(const mb_tape *tape);
-/* The number the next appended node will get: the dropout site of a forward that is about to draw. */
-uint32_t mb_tape_site(const mb_tape *tape);
+/* A number for each draw of a step, in order: which dropout this is. */
+uint32_t mb_tape_next_site(mb_tape *tape);
 
 #endif

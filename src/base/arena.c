@@ -70,7 +70,8 @@ void mb_arena_rewind(mb_arena *arena, mb_arena_mark mark) {
 }
 
 void mb_arena_reset(mb_arena *arena) {
-    if (arena->block != NULL && arena->block->older != NULL) {
+    /* More than one block now, or blocks that a rewind freed: the next lifetime should find one block that holds it all. */
+    if (arena->block != NULL && (arena->block->older != NULL || arena->peak_bytes > arena->block->n_bytes)) {
         /* Blocks end with unusable tails, so the peak alone might not fit again: half a block more does. */
         size_t wanted = arena->peak_bytes + arena->peak_bytes / 16 + MIN_BLOCK_BYTES;
         wanted = wanted / ALIGNMENT * ALIGNMENT;

@@ -2,26 +2,6 @@
 
 #include <math.h>
 
-/* Constants of Philox4x32 (Salmon et al. 2011, table 2 and section 4.3). */
-enum { ROUNDS = 10 };
-static const uint32_t multiplier0 = 0xD2511F53u, multiplier1 = 0xCD9E8D57u;
-static const uint32_t weyl0 = 0x9E3779B9u, weyl1 = 0xBB67AE85u;
-
-mb_rng_block mb_rng_at(uint64_t seed, uint32_t stream, uint32_t a, uint32_t b, uint32_t c) {
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    uint32_t x0 = c, x1 = b, x2 = a, x3 = stream;
-    for (int round = 0; round < ROUNDS; round++) {
-        uint64_t product0 = (uint64_t)multiplier0 * x0, product1 = (uint64_t)multiplier1 * x2;
-        x0 = (uint32_t)(product1 >> 32) ^ x1 ^ key0;
-        x1 = (uint32_t)product1;
-        x2 = (uint32_t)(product0 >> 32) ^ x3 ^ key1;
-        x3 = (uint32_t)product0;
-        key0 += weyl0;
-        key1 += weyl1;
-    }
-    return (mb_rng_block){{x0, x1, x2, x3}};
-}
-
 void mb_rng_normal2(uint32_t word0, uint32_t word1, float out[2]) {
     /* (word + 1) / 2^32 lies in (0, 1], so the logarithm is finite. */
     double radius = sqrt(-2.0 * log(((double)word0 + 1.0) * 0x1p-32));

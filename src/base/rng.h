@@ -18,12 +18,31 @@ typedef enum mb_rng_stream {
     MB_STREAM_TEST = 1000, /* the test suite */
 } mb_rng_stream;
 
+/* Multipliers and key increments of Philox4x32: Salmon et al. 2011, table 2 and section 4.3. */
+#define MB_PHILOX_M0 0xD2511F53u
+#define MB_PHILOX_M1 0xCD9E8D57u
+#define MB_PHILOX_W0 0x9E3779B9u
+#define MB_PHILOX_W1 0xBB67AE85u
+
 typedef struct mb_rng_block {
     uint32_t v[4];
 } mb_rng_block;
 
 /* The 128-bit block at (stream, a, b, c) under `seed`. */
-mb_rng_block mb_rng_at(uint64_t seed, uint32_t stream, uint32_t a, uint32_t b, uint32_t c);
+static inline mb_rng_block mb_rng_at(uint64_t seed, uint32_t stream, uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
+    uint32_t x0 = c, x1 = b, x2 = a, x3 = stream;
+    for (int round = 0; round < 10; round++) {
+        uint64_t product0 = (uint64_t)MB_PHILOX_M0 * x0, product1 = (uint64_t)MB_PHILOX_M1 * x2;
+        x0 = (uint32_t)(product1 >> 32) ^ x1 ^ key0;
+        x1 = (uint32_t)product1;
+        x2 = (uint32_t)(product0 >> 32) ^ x3 ^ key1;
+        x3 = (uint32_t)product0;
+        key0 += MB_PHILOX_W0;
+        key1 += MB_PHILOX_W1;
+    }
+    return (mb_rng_block){{x0, x1, x2, x3}};
+}
 
 /* Uniform in [0, 1) with 24 bits, from one word. */
 static inline float mb_rng_uniform(uint32_t word) {

@@ -21,9 +21,9 @@ typedef float mb_real;
 
 typedef enum mb_dtype { MB_F32, MB_F64, MB_BF16 } mb_dtype;
 #ifdef MB_REAL_IS_DOUBLE
-enum { MB_REAL_DTYPE = MB_F64 };
+#define MB_REAL_DTYPE MB_F64
 #else
-enum { MB_REAL_DTYPE = MB_F32 };
+#define MB_REAL_DTYPE MB_F32
 #endif
 
 enum { MB_MAX_DIMS = 3 };
@@ -57,5 +57,9 @@ typedef struct mb_sequences {
     const int32_t *offsets; /* B + 1 entries, offsets[0] == 0, offsets[B] == N */
     int32_t max_length;     /* of one sequence */
 } mb_sequences;
+
+/* A shape mismatch is a bug of the caller, not an input error: prints the op, what it expects and both shapes, and aborts. */
+_Noreturn void mb_shape_abort(const char *op, const char *expected, const mb_tensor *a, const mb_tensor *b);
+#define MB_SHAPE_CHECK(condition, op, a, b) ((condition) ? (void)0 : mb_shape_abort(op, #condition, a, b))
 
 #endif

