@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The whole program on a small made-up text: tokenizer -> pretrain -> evaluate -> finetune -> predict -> embed -> fill-mask ->
+# neighbors, each result checked for what it must be.   tests/e2e/pipeline.sh MINIBERT
+set -euo pipefail
+export LC_ALL=C
+minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+
+fail() {
+    printf 'pipeline: %s\n' "$*" >&2
+    exit 1
+}
+run() { "$minibert" "$@" 2> log || { cat log >&2; fail "minibert $* failed"; }; }
+# A member of the first JSON object in a file. jansson writes "key": value.
+member() { sed -n "s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p" "$2" | head -n 1 | grep . || fail "$2 has no \"$1\""; }
+holds() { awk "BEGIN { exit !($1) }" || fail "expected $1: $2"; }
+
+# --- texts: sentences about animals, ships or cooking, from a small grammar and a fixed generator ---
+make_texts() { # seed n_sentences; lines of label<TAB>sentence
+    awk -v state="$1" -v n="$2" '
+        function below(k) { state = (state * 16807) % 2147483647; return int(state / 2147483647 * k) }
+        function pick(list,    words, k) { k = split(list, words, " "); return words[below(k) + 1] }
+        BEGIN {
+            label[0] = "animals"; who[0] = "cat dog horse fox bird"; does[0] = "chases hears follows"; what[0] = "mouse rabbit cow duck"
+            label[1] = "ships"; who[1] = "captain sailor pilot crew"; does[1] = "steers repairs anchors"; what[1] = "boat ferry vessel tanker"
+            label[2] = "cooking"; who[2] = "cook baker guest waiter"; does[2] = "tastes bakes serves"; what[2] = "soup bread cake pasta"
+            for (i = 0; i < n; i++) {
+                t = below(3)
+                printf "%s\tThe %s %s %s the %s %s.\n", label[t], pick("old young quiet happy"), pick(who[t]), pick(does[t]),
+                    pick(what[t]), pick("today again slowly every day")
+            }
+        }'
+}
+labelled() { printf 'label\ttext\n' && make_texts "$@"; }
+make_texts 1 3000 | cut -f 2 | awk '{ print } NR % 5 == 0 { print "" }' > corpus.txt
+labelled 2 300 > train.tsv
+labelled 3 60 > dev.tsv
+labelled 4 60 > test.tsv
+
+# --- pretrain ---
+shape=(--layers 1 --hidden 64 --heads 2 --intermediate 128 --seq-length 32 --batch-size 16 --vocab-size 200)
+run pretrain --corpus corpus.txt --out model "${shape[@]}" --steps 150 --lr 5e-3 --dropout 0 > pretrain.json
+for file in config.json model.safetensors vocab.txt tokenizer.json tokenizer_config.json training.json metrics.jsonl; do
+    [ -s "model/$file" ] || fail "pretrain left no model/$file"
+done
+run evaluate --model model --data corpus.txt > evaluate.json
+loss=$(member loss evaluate.json)
+entropy=$(member unigram_entropy evaluate.json)
+holds "$loss > 0 && $loss < $entropy" "the model has learnt more than word frequencies"
+
+# The same run on one thread gives the same weights, to the byte; another seed does not.
+run pretrain --corpus corpus.txt --out again "${shape[@]}" --steps 10 --threads 1 > /dev/null
+run pretrain --corpus corpus.txt --out again2 "${shape[@]}" --steps 10 --threads 2 > /dev/null
+cmp again/model.safetensors again2/model.safetensors || fail "the weights depend on the number of threads"
+run pretrain --corpus corpus.txt --out other "${shape[@]}" --steps 10 --seed 7 > /dev/null
+! cmp -s again/model.safetensors other/model.safetensors || fail "the seed changes nothing"
+
+# --- finetune, evaluate, predict ---
+run finetune --model model --task classify --train train.tsv --dev dev.tsv --out classifier --epochs 2 --lr 2e-3 > finetune.json
+run evaluate --model classifier --data test.tsv > test.json
+accuracy=$(member accuracy test.json)
+holds "$accuracy > 0.8" "the topics are told apart by their words alone"
+tail -n +2 test.tsv | cut -f 2 > texts.txt
+{ echo text && cat texts.txt; } > texts.tsv
+run predict --model classifier --input texts.tsv > predicted.tsv
+[ "$(wc -l < predicted.tsv)" -eq 60 ] || fail "predict wrote $(wc -l < predicted.tsv) lines for 60 texts"
+right=$(paste <(tail -n +2 test.tsv) predicted.tsv | awk -F '\t' '$1 == $3 { n++ } END { print n + 0 }')
+holds "$right / 60 - $accuracy < 1e-6 && $accuracy - $right / 60 < 1e-6" "predict's labels give evaluate's accuracy"
+
+# --- embed, neighbors, fill-mask ---
+run embed --model model --input texts.txt --format tsv > vectors.tsv
+[ "$(wc -l < vectors.tsv)" -eq 60 ] || fail "embed wrote $(wc -l < vectors.tsv) lines for 60 texts"
+awk -F '\t' 'NF != 64 { exit 1 }' vectors.tsv || fail "embed: a line of tsv has not the 64 numbers of a vector"
+run embed --model model --input texts.txt --format npy --out vectors.npy
+[ "$(head -c 6 vectors.npy | tail -c 5)" = NUMPY ] || fail "vectors.npy is no npy file"
+grep -aq "'shape': (60, 64)" vectors.npy || fail "vectors.npy has not the shape (60, 64)"
+
+query=$(sed -n 7p texts.txt)
+run neighbors --model model --corpus texts.txt "$query" > near.txt
+head -n 1 near.txt | grep -qF "$query" || fail "a text's nearest neighbour is not the text itself: $(head -n 1 near.txt)"
+
+run fill-mask --model model --top-k 3 "The old captain steers the [MASK] today." > filled.tsv
+[ "$(grep -c . filled.tsv)" -eq 3 ] || fail "fill-mask --top-k 3 wrote $(grep -c . filled.tsv) lines"
+head -n 1 filled.tsv | grep -qE '^(boat|ferry|vessel|tanker)	' || fail "fill-mask: '$(head -n 1 filled.tsv)' after 'steers the'"
+awk -F '\t' 'NF == 3 && ($2 <= 0 || $2 > 1 || (NR > 1 && $2 > last)) { exit 1 } { last = $2 }' filled.tsv ||
+    fail "fill-mask: probabilities out of order or out of (0,1]"
+
+# --- bad input: one line, the right exit code, nothing written ---
+refuses() { # expected_code arguments...
+    local expected=$1 code=0
+    shift
+    "$minibert" "$@" > out 2> log || code=$?
+    [ "$code" -eq "$expected" ] || { cat log >&2; fail "minibert $*: exit code $code, expected $expected"; }
+    [ "$(grep -c '^minibert: ' log)" -eq 1 ] || { cat log >&2; fail "minibert $*: expected one line of error"; }
+    [ ! -e nothing ] || fail "minibert $* left something behind"
+}
+printf 'label\ttext\nanimals\ttext\tmore\n' > columns.tsv
+printf 'a\0b\n' > binary.txt
+: > empty.txt
+refuses 1 pretrain --corpus missing.txt --out nothing --steps 1
+refuses 1 pretrain --corpus binary.txt --out nothing --steps 1
+refuses 1 pretrain --corpus empty.txt --out nothing --steps 1
+refuses 2 pretrain --corpus corpus.txt --out nothing --steps 1 --lr nan
+refuses 2 pretrain --corpus corpus.txt --out nothing --steps 1 --batch-size 0
+refuses 2 pretrain --corpus corpus.txt --out nothing --no-such-flag
+refuses 1 finetune --model model --task classify --train columns.tsv --out nothing
+refuses 1 embed --model missing --input texts.txt --out nothing
+head -c 1000 model/model.safetensors > cut.safetensors
+cp -r model cut && mv cut.safetensors cut/model.safetensors
+refuses 1 embed --model cut --input texts.txt --out nothing
+echo "pipeline: all as it should be"
