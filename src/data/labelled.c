@@ -1,0 +1,220 @@
+#include "data/labelled.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/file.h"
+#include "data/labelled_format.h"
+#include "data/text_check.h"
+
+const char *const mb_task_names[] = {"classify", "pair", NULL};
+
+/* The columns of each kind. A new kind is a row here and, where its label is more than a text (a score, a set of labels), a
+ * member of mb_example that add_example fills. */
+static const mb_columns columns_of_kind[] = {
+    [MB_TASK_CLASSIFY] = {{[MB_FIELD_LABEL] = "label", [MB_FIELD_TEXT_A] = "text"}},
+    [MB_TASK_PAIR] = {{[MB_FIELD_LABEL] = "label", [MB_FIELD_TEXT_A] = "text_a", [MB_FIELD_TEXT_B] = "text_b"}},
+};
+enum { N_KINDS = sizeof(columns_of_kind) / sizeof(columns_of_kind[0]) };
+
+typedef struct example_list {
+    const char *name;
+    bool labels_required;
+    mb_labelled *out;
+    size_t capacity;
+} example_list;
+
+static mb_status out_of_memory(const char *name, mb_error *error) {
+    return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", name);
+}
+
+/* Copies one example's fields into one piece of memory. */
+static mb_status add_example(void *context, const mb_span fields[MB_N_FIELDS], int64_t line, mb_error *error) {
+    example_list *list = context;
+    mb_labelled *out = list->out;
+    const mb_span *label = &fields[MB_FIELD_LABEL];
+    if (list->labels_required && label->n_bytes == 0) {
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " has an empty label", list->name, line);
+    }
+    if (label->n_bytes > 0 && (memchr(label->text, '\t', label->n_bytes) || memchr(label->text, '\n', label->n_bytes))) {
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " has a label with a tab or line end in it",
+                       list->name, line);
+    }
+    if (out->n == list->capacity) {
+        const size_t capacity = out->n + out->n / 2 + 256;
+        mb_example *grown = realloc(out->examples, capacity * sizeof(*grown));
+        if (grown == NULL) {
+            return out_of_memory(list->name, error);
+        }
+        out->examples = grown;
+        list->capacity = capacity;
+    }
+    size_t n_bytes = 0;
+    for (int i = 0; i < MB_N_FIELDS; i++) {
+        n_bytes += fields[i].text == NULL ? 0 : fields[i].n_bytes + 1;
+    }
+    char *memory = mb_arena_alloc(out->storage, n_bytes);
+    if (memory == NULL) {
+        return out_of_memory(list->name, error);
+    }
+    const char *texts[MB_N_FIELDS] = {NULL};
+    for (int i = 0; i < MB_N_FIELDS; i++) {
+        if (fields[i].text != NULL) {
+            memcpy(memory, fields[i].text, fields[i].n_bytes);
+            memory[fields[i].n_bytes] = '\0';
+            texts[i] = memory;
+            memory += fields[i].n_bytes + 1;
+        }
+    }
+    out->examples[out->n++] = (mb_example){
+        .label = label->n_bytes > 0 ? texts[MB_FIELD_LABEL] : NULL,
+        .text_a = texts[MB_FIELD_TEXT_A],
+        .text_b = texts[MB_FIELD_TEXT_B],
+        .line = line,
+    };
+    return MB_OK;
+}
+
+/* Labels and texts are written to JSON and compared, so unlike a corpus they must be sound UTF-8. */
+static mb_status check_text(const char *name, const char *text, size_t n_bytes, mb_error *error) {
+    mb_text_check check = {0};
+    mb_text_check_range((const unsigned char *)text, n_bytes, 0, n_bytes, &check);
+    if (check.n_nul == 0 && check.n_malformed == 0) {
+        return MB_OK;
+    }
+    const uint64_t offset = check.n_nul > 0 ? check.first_nul : check.first_malformed;
+    int64_t line = 1;
+    for (uint64_t i = 0; i < offset; i++) {
+        line += text[i] == '\n';
+    }
+    return mb_fail(error, MB_ERROR_FORMAT,
+                   check.n_nul > 0 ? "cannot read '%s': line %" PRId64 " holds a NUL byte, so it is no text file"
+                                   : "cannot read '%s': line %" PRId64 " is not UTF-8; convert it, e.g. with iconv -t UTF-8",
+                   name, line);
+}
+
+static const char *skip_byte_order_mark(const char *text, size_t *n_bytes) {
+    if (*n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        *n_bytes -= 3;
+        return text + 3;
+    }
+    return text;
+}
+
+mb_status mb_labelled_parse(const char *name, const char *text, size_t n_bytes, mb_task_kind kind, bool labels_required,
+                            mb_labelled *out, mb_error *error) {
+    *out = (mb_labelled){.path = strdup(name), .storage = calloc(1, sizeof(mb_arena))};
+    mb_status status = out->path == NULL || out->storage == NULL ? out_of_memory(name, error) : MB_OK;
+    if (status == MB_OK) {
+        status = check_text(name, text, n_bytes, error);
+    }
+    if (status == MB_OK) {
+        example_list list = {.name = name, .labels_required = labels_required, .out = out};
+        mb_labelled_source source = {.name = name, .columns = &columns_of_kind[kind], .labels_required = labels_required};
+        source.text = skip_byte_order_mark(text, &n_bytes);
+        source.n_bytes = n_bytes;
+        status = mb_labelled_scan(&source, add_example, &list, error);
+    }
+    if (status == MB_OK && out->n == 0) {
+        status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it holds no examples", name);
+    }
+    if (status != MB_OK) {
+        mb_labelled_free(out);
+    }
+    return status;
+}
+
+static mb_status read_input(const char *path, mb_buffer *text, const char **name, mb_error *error) {
+    const bool is_stdin = strcmp(path, "-") == 0;
+    *name = is_stdin ? "standard input" : path;
+    return mb_file_read(is_stdin ? "/dev/stdin" : path, text, error);
+}
+
+mb_status mb_labelled_load(const char *path, mb_task_kind kind, bool labels_required, mb_labelled *out, mb_error *error) {
+    *out = (mb_labelled){0};
+    mb_buffer text = {0};
+    const char *name;
+    mb_status status = read_input(path, &text, &name, error);
+    if (status == MB_OK) {
+        status = mb_labelled_parse(name, text.data == NULL ? "" : text.data, text.n_bytes, kind, labels_required, out, error);
+    }
+    mb_buffer_free(&text);
+    return status;
+}
+
+void mb_labelled_free(mb_labelled *labelled) {
+    if (labelled->storage != NULL) {
+        mb_arena_free(labelled->storage);
+    }
+    free(labelled->storage);
+    free(labelled->examples);
+    free(labelled->path);
+    *labelled = (mb_labelled){0};
+}
+
+static int compare_labels(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+mb_status mb_labelled_label_names(const mb_labelled *labelled, const char ***names, int32_t *n_names, mb_error *error) {
+    *names = NULL;
+    *n_names = 0;
+    const char **sorted = calloc(labelled->n + 1, sizeof(*sorted));
+    if (sorted == NULL) {
+        return out_of_memory(labelled->path, error);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < labelled->n; i++) {
+        if (labelled->examples[i].label != NULL) {
+            sorted[n++] = labelled->examples[i].label;
+        }
+    }
+    qsort(sorted, n, sizeof(*sorted), compare_labels);
+    size_t n_distinct = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (n_distinct == 0 || strcmp(sorted[n_distinct - 1], sorted[i]) != 0) {
+            sorted[n_distinct++] = sorted[i];
+        }
+    }
+    if (n_distinct > INT32_MAX) {
+        free(sorted);
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot use '%s': it has too many labels", labelled->path);
+    }
+    *names = sorted;
+    *n_names = (int32_t)n_distinct;
+    return MB_OK;
+}
+
+int32_t mb_label_index(const char *const *names, int32_t n_names, const char *label) {
+    const char *const *found = bsearch(&label, names, (size_t)n_names, sizeof(*names), compare_labels);
+    return found == NULL ? -1 : (int32_t)(found - names);
+}
+
+mb_status mb_labelled_find_kind(const char *path, mb_task_kind *kind, mb_error *error) {
+    mb_buffer text = {0};
+    const char *name;
+    mb_status status = read_input(path, &text, &name, error);
+    if (status == MB_OK) {
+        mb_labelled_source source = {.name = name, .n_bytes = text.n_bytes};
+        source.text = skip_byte_order_mark(text.data == NULL ? "" : text.data, &source.n_bytes);
+        int found = -1;
+        for (int i = 0; i < N_KINDS && found < 0; i++) {
+            source.columns = &columns_of_kind[i];
+            found = mb_labelled_has_columns(&source) ? i : -1;
+        }
+        if (found < 0) {
+            status =
+                mb_fail(error, MB_ERROR_FORMAT,
+                        "cannot read '%s': its first line names neither a column text nor columns text_a and text_b", name);
+        } else {
+            *kind = (mb_task_kind)found;
+        }
+    }
+    mb_buffer_free(&text);
+    return status;
+}
