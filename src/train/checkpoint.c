@@ -141,22 +141,6 @@ static mb_status read_tensor(const mb_safetensors *file, const char *name, mb_re
     return mb_safetensors_read(file, tensor, out, count, error);
 }
 
-static mb_status read_weights(const char *dir, mb_params *params, mb_error *error) {
-    char *path = mb_path_join(dir, "model.safetensors");
-    mb_safetensors file = {0};
-    mb_status status =
-        path == NULL ? mb_fail(error, MB_ERROR_MEMORY, "out of memory") : mb_safetensors_open(path, &file, error);
-    if (status == MB_OK) {
-        for (size_t v = 0; v < params->n_views && status == MB_OK; v++) {
-            const mb_param *view = &params->views[v];
-            status = read_tensor(&file, view->name, params->weights + view->offset, view->count, error);
-        }
-        mb_safetensors_close(&file);
-    }
-    free(path);
-    return status;
-}
-
 static mb_status read_moments(const char *dir, const mb_params *params, mb_optimizer *optimizer, mb_error *error) {
     char *path = mb_path_join(dir, "optimizer.safetensors");
     mb_safetensors file = {0};
@@ -179,7 +163,12 @@ static mb_status read_moments(const char *dir, const mb_params *params, mb_optim
 
 static mb_status load_whole(const char *dir, mb_model *model, mb_optimizer *optimizer, mb_error *error) {
     mb_status status = check_shape(dir, model, error);
-    status = status == MB_OK ? read_weights(dir, mb_model_params(model), error) : status;
+    char *weights = mb_path_join(dir, "model.safetensors");
+    if (status == MB_OK && weights == NULL) {
+        status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");
+    }
+    status = status == MB_OK ? mb_model_load_weights(model, weights, error) : status;
+    free(weights);
     return status == MB_OK ? read_moments(dir, mb_model_params(model), optimizer, error) : status;
 }
 

@@ -164,6 +164,10 @@ static mb_status evaluate(mb_trainer *t, loop *l, bool final, mb_error *error) {
         json_decref(record);
         return status;
     }
+    if (t->state.step == l->first_step) { /* a finished run that was resumed: this evaluation is on record */
+        json_decref(record);
+        return MB_OK;
+    }
     return append_record(t, record, error);
 }
 

@@ -1,0 +1,53 @@
+/* The parts of pretraining (private to src/tasks): options -> text and tokenizer -> model -> run. */
+#ifndef MB_TASKS_PRETRAIN_RUN_H
+#define MB_TASKS_PRETRAIN_RUN_H
+
+#include "autograd/tape.h"
+#include "data/batch.h"
+#include "data/prefetch.h"
+#include "data/shard.h"
+#include "minibert/tokenizer.h"
+#include "model/model.h"
+#include "tasks/pretrain.h"
+#include "train/masked_lm.h"
+#include "train/optimizer.h"
+
+/* Sequences scored by the evaluations on the way, and by the one at the end. Both take the first of the held-out text. */
+enum { MB_PRETRAIN_EVAL_SEQUENCES = 512, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 4096 };
+
+/* What a run is made of. Begins as {0} with options and job; mb_pretrain_run_free releases whatever is there. */
+typedef struct mb_pretrain_run {
+    const mb_pretrain_options *options;
+    const mb_job *job;
+    bool resuming; /* a checkpoint exists and is to be used */
+
+    mb_tokenizer *tokenizer;
+    mb_shard train, valid;
+    mb_batcher *train_batcher, *valid_batcher;
+    double unigram_entropy; /* of the held-out text, nats */
+
+    mb_model *model;
+    mb_optimizer optimizer;
+    mb_tape *tape, *inference;
+    mb_prefetch *prefetch;
+    const mb_batch **group; /* the grad_accum batches of a step */
+    mb_batch eval_batch;
+    mb_masked_lm_score score; /* of the last evaluation */
+} mb_pretrain_run;
+
+mb_status mb_pretrain_options_check(const mb_pretrain_options *options, mb_error *error);
+/* The shape of a new model; the caller frees it. */
+mb_status mb_pretrain_new_config(const mb_pretrain_options *options, size_t vocab_size, mb_model_config *out, mb_error *error);
+
+/* Loads the tokenizer (--tokenizer, --init, or OUT when resuming) or trains one. */
+mb_status mb_pretrain_tokenizer(mb_pretrain_run *run, mb_error *error);
+/* Token shards and batchers of the training and the held-out text. */
+mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error);
+/* The model (new or --init), its optimizer and tapes. vocab_size: of the tokenizer. */
+mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *error);
+void mb_pretrain_run_free(mb_pretrain_run *run);
+
+/* Steps on made-up batches of full length, timed: the result of --dry-run. */
+mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *error);
+
+#endif

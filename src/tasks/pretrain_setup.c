@@ -1,0 +1,223 @@
+/* pretrain: tokenizer, text and model. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/file.h"
+#include "data/corpus.h"
+#include "tasks/pretrain_run.h"
+
+static mb_status out_of_memory(mb_error *error) {
+    return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
+}
+
+/* --- tokenizer --- */
+
+static bool report_vocabulary(void *user, const char *phase, double fraction) {
+    const mb_job *job = user;
+    mb_job_progress(job, &(mb_progress){.phase = phase, .unit = "%", .done = (int64_t)(100 * fraction), .total = 100});
+    return !mb_job_should_stop(job);
+}
+
+static mb_status train_vocabulary(mb_pretrain_run *run, mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    mb_vocab_train_options options = {
+        .files = o->corpus.items,
+        .n_files = o->corpus.n,
+        .vocab_size = (size_t)o->vocab_size,
+        .min_frequency = 2,
+        .limit_alphabet = 1000,
+        .config = mb_tokenizer_config_default(),
+        .progress = report_vocabulary,
+        .user = (void *)(uintptr_t)run->job,
+    };
+    options.config.do_lower_case = !o->cased;
+    options.config.model_max_length = (int32_t)o->seq_length;
+    mb_job_message(run->job, MB_LEVEL_INFO, "training a vocabulary of %" PRId64 " wordpieces", o->vocab_size);
+    return mb_tokenizer_train(&options, &run->tokenizer, error);
+}
+
+/* The same vocabulary with another model_max_length, so that Hugging Face cuts texts where this model's positions end. */
+static mb_status limit_length(mb_tokenizer **tokenizer, int32_t max_length, mb_error *error) {
+    mb_tokenizer_config config = *mb_tokenizer_get_config(*tokenizer);
+    if (config.model_max_length == max_length) {
+        return MB_OK;
+    }
+    config.model_max_length = max_length;
+    const size_t n = mb_tokenizer_vocab_size(*tokenizer);
+    const char **pieces = calloc(n, sizeof *pieces);
+    if (pieces == NULL) {
+        return out_of_memory(error);
+    }
+    for (size_t i = 0; i < n; i++) {
+        pieces[i] = mb_tokenizer_piece(*tokenizer, (int32_t)i);
+    }
+    mb_tokenizer *limited = NULL;
+    mb_status status = mb_tokenizer_new(pieces, n, &config, &limited, error);
+    free(pieces);
+    if (status == MB_OK) {
+        mb_tokenizer_free(*tokenizer);
+        *tokenizer = limited;
+    }
+    return status;
+}
+
+/* How many positions the model has: those of --init, else the training sequences'. */
+static mb_status count_positions(const mb_pretrain_options *o, int32_t *out, mb_error *error) {
+    *out = (int32_t)o->seq_length;
+    if (o->init == NULL) {
+        return MB_OK;
+    }
+    mb_model_config config = {0};
+    char *path = mb_path_join(o->init, "config.json");
+    mb_status status = path == NULL ? out_of_memory(error) : mb_model_config_load(path, &config, error);
+    free(path);
+    if (status == MB_OK) {
+        *out = config.max_positions;
+        mb_model_config_free(&config);
+    }
+    return status;
+}
+
+mb_status mb_pretrain_tokenizer(mb_pretrain_run *run, mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    const char *source = o->tokenizer != NULL ? o->tokenizer : run->resuming ? o->out : o->init;
+    int32_t max_length = 0;
+    mb_status status = count_positions(o, &max_length, error);
+    if (status == MB_OK) {
+        status = source != NULL ? mb_tokenizer_load(source, &run->tokenizer, error) : train_vocabulary(run, error);
+    }
+    return status == MB_OK ? limit_length(&run->tokenizer, max_length, error) : status;
+}
+
+/* --- text --- */
+
+static mb_status open_shard(const mb_pretrain_run *run, const mb_text_list *files, mb_split split, mb_shard *shard,
+                            mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    char *cache = o->cache_dir != NULL ? NULL : mb_path_join(o->out, "cache"), *path = NULL;
+    if (o->cache_dir == NULL && cache == NULL) {
+        return out_of_memory(error);
+    }
+    const mb_corpus_options options = {
+        .files = files->items, .n_files = files->n, .cache_dir = cache != NULL ? cache : o->cache_dir, .split = split};
+    mb_status status = mb_corpus_prepare(&options, run->tokenizer, run->job, &path, error);
+    if (status == MB_OK) {
+        status = mb_shard_open(path, false, shard, error); /* mb_corpus_prepare has checked the checksum */
+    }
+    free(path);
+    free(cache);
+    return status;
+}
+
+mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    const bool own_valid = o->valid.n > 0;
+    mb_status status = open_shard(run, &o->corpus, own_valid ? MB_SPLIT_ALL : MB_SPLIT_TRAIN, &run->train, error);
+    if (status == MB_OK) {
+        status =
+            open_shard(run, own_valid ? &o->valid : &o->corpus, own_valid ? MB_SPLIT_ALL : MB_SPLIT_VALID, &run->valid, error);
+    }
+    mb_batch_options options = {
+        .seq_length = (int32_t)o->seq_length,
+        .batch_size = (int32_t)o->batch_size,
+        .mask_probability = o->mlm_probability,
+        .whole_word = o->whole_word_masking,
+        .next_sentence = o->nsp,
+        .seed = (uint64_t)o->seed,
+    };
+    if (status == MB_OK) {
+        status = mb_batcher_new(&run->train, run->tokenizer, &options, &run->train_batcher, error);
+    }
+    options.evaluation = true;
+    options.batch_size = o->batch_size < MB_PRETRAIN_EVAL_SEQUENCES ? (int32_t)o->batch_size : MB_PRETRAIN_EVAL_SEQUENCES;
+    if (status == MB_OK) {
+        status = mb_batcher_new(&run->valid, run->tokenizer, &options, &run->valid_batcher, error);
+    }
+    if (status == MB_OK) {
+        run->unigram_entropy = mb_shard_unigram_entropy(&run->valid);
+        mb_job_message(run->job, MB_LEVEL_INFO,
+                       "text: %" PRIu64 " tokens in %" PRId64 " sequences; held out: %" PRIu64 " tokens in %" PRId64
+                       " sequences, unigram entropy %.3f",
+                       run->train.n_tokens, mb_batcher_n_sequences(run->train_batcher), run->valid.n_tokens,
+                       mb_batcher_n_sequences(run->valid_batcher), run->unigram_entropy);
+    }
+    return status;
+}
+
+/* --- model --- */
+
+static mb_status load_initial_model(mb_pretrain_run *run, mb_head head, size_t vocab_size, mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    mb_status status = mb_model_load(o->init, head, NULL, (uint64_t)o->seed, true, &run->model, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    const mb_model_config *config = mb_model_get_config(run->model);
+    if ((size_t)config->vocab_size != vocab_size) {
+        return mb_fail(error, MB_ERROR_MISMATCH,
+                       "the tokenizer has %zu pieces, the model in '%s' %d: they do not belong together", vocab_size, o->init,
+                       (int)config->vocab_size);
+    }
+    if (o->seq_length > config->max_positions) {
+        return mb_fail(error, MB_ERROR_USAGE, "--seq-length %" PRId64 " is more than the %d positions of the model in '%s'",
+                       o->seq_length, (int)config->max_positions, o->init);
+    }
+    if (mb_model_n_new_views(run->model) > 0) {
+        mb_job_message(run->job, MB_LEVEL_INFO, "'%s' has no %s head: %zu tensors of it begin with random weights", o->init,
+                       o->nsp ? "pretraining" : "masked-LM", mb_model_n_new_views(run->model));
+    }
+    mb_model_set_dropout(run->model, o->dropout, o->dropout, o->dropout);
+    return MB_OK;
+}
+
+static mb_status make_new_model(mb_pretrain_run *run, mb_head head, size_t vocab_size, mb_error *error) {
+    mb_model_config config = {0};
+    mb_status status = mb_pretrain_new_config(run->options, vocab_size, &config, error);
+    if (status == MB_OK) {
+        status = mb_model_new(&config, head, (uint64_t)run->options->seed, &run->model, error);
+        mb_model_config_free(&config);
+    }
+    return status;
+}
+
+mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    const mb_head head = o->nsp ? MB_HEAD_PRETRAINING : MB_HEAD_MASKED_LM;
+    mb_status status =
+        o->init != NULL ? load_initial_model(run, head, vocab_size, error) : make_new_model(run, head, vocab_size, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    const mb_adamw_options adamw = {
+        .beta1 = o->adam_beta1, .beta2 = o->adam_beta2, .epsilon = o->adam_eps, .weight_decay = o->weight_decay};
+    status = mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &adamw, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    run->tape = mb_tape_new(true);
+    run->inference = mb_tape_new(false);
+    run->group = calloc((size_t)o->grad_accum, sizeof *run->group);
+    if (run->tape == NULL || run->inference == NULL || run->group == NULL) {
+        return out_of_memory(error);
+    }
+    const mb_model_config *config = mb_model_get_config(run->model);
+    mb_job_message(run->job, MB_LEVEL_INFO, "model: %d layers, %d wide, %d heads, %d pieces: %.2f million parameters",
+                   (int)config->n_layers, (int)config->hidden_size, (int)config->n_heads, (int)config->vocab_size,
+                   1e-6 * (double)mb_params_n_weights(mb_model_params(run->model)));
+    return MB_OK;
+}
+
+void mb_pretrain_run_free(mb_pretrain_run *run) {
+    mb_prefetch_free(run->prefetch); /* its thread reads the batcher */
+    free(run->group);
+    mb_batch_free(&run->eval_batch);
+    mb_tape_free(run->tape);
+    mb_tape_free(run->inference);
+    mb_optimizer_free(&run->optimizer);
+    mb_model_free(run->model);
+    mb_batcher_free(run->train_batcher);
+    mb_batcher_free(run->valid_batcher);
+    mb_shard_close(&run->train);
+    mb_shard_close(&run->valid);
+    mb_tokenizer_free(run->tokenizer);
+}

@@ -1,0 +1,173 @@
+#include "tasks/text_input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+
+enum { CHUNK_BYTES = 1 << 18, MAX_LINE_BYTES = 1 << 26 };
+
+struct mb_text_input {
+    char *path; /* NULL: standard input */
+    int fd;
+    bool is_terminal, at_end;
+    mb_buffer buffer;  /* bytes read and not yet dropped */
+    size_t begin;      /* of the first line not handed out, in buffer */
+    size_t scanned;    /* no line feed in buffer between begin and here */
+    int64_t n_lines;   /* handed out */
+    uint64_t n_bytes;  /* handed out */
+    uint64_t of_bytes; /* size of a regular file, else 0 */
+};
+
+void mb_text_block_free(mb_text_block *block) {
+    free(block->lines);
+    *block = (mb_text_block){0};
+}
+
+static const char *display_name(const mb_text_input *input) {
+    return input->path ? input->path : "standard input";
+}
+
+mb_status mb_text_input_open(const char *path, mb_text_input **out, mb_error *error) {
+    *out = NULL;
+    mb_text_input *input = calloc(1, sizeof *input);
+    if (!input) {
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory for the input");
+    }
+    input->fd = STDIN_FILENO;
+    if (path && strcmp(path, "-") != 0) {
+        input->path = strdup(path);
+        input->fd = input->path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+        if (input->fd < 0) {
+            const mb_status status = input->path ? mb_fail(error, MB_ERROR_IO, "cannot open '%s': %s", path, strerror(errno))
+                                                 : mb_fail(error, MB_ERROR_MEMORY, "out of memory for the input");
+            mb_text_input_close(input);
+            return status;
+        }
+    }
+    struct stat info;
+    if (fstat(input->fd, &info) == 0 && S_ISREG(info.st_mode)) {
+        input->of_bytes = (uint64_t)info.st_size;
+    }
+    input->is_terminal = isatty(input->fd) == 1;
+    *out = input;
+    return MB_OK;
+}
+
+void mb_text_input_close(mb_text_input *input) {
+    if (!input) {
+        return;
+    }
+    if (input->path && input->fd >= 0) {
+        close(input->fd);
+    }
+    mb_buffer_free(&input->buffer);
+    free(input->path);
+    free(input);
+}
+
+double mb_text_input_fraction(const mb_text_input *input) {
+    return input->of_bytes ? fmin((double)input->n_bytes / (double)input->of_bytes, 1) : (double)NAN;
+}
+
+/* The lines handed out by the last call make room. */
+static void drop_consumed(mb_text_input *input) {
+    mb_buffer *buffer = &input->buffer;
+    if (input->begin) {
+        memmove(buffer->data, buffer->data + input->begin, buffer->n_bytes - input->begin);
+        buffer->n_bytes -= input->begin;
+        input->scanned -= input->begin;
+        input->begin = 0;
+    }
+}
+
+static mb_status read_more(mb_text_input *input, const mb_job *job, mb_error *error) {
+    if (!mb_buffer_reserve(&input->buffer, CHUNK_BYTES)) {
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory reading %s", display_name(input));
+    }
+    ssize_t n;
+    do {
+        if (mb_job_should_stop(job)) {
+            return mb_fail(error, MB_ERROR_INTERRUPTED, "interrupted");
+        }
+        n = read(input->fd, input->buffer.data + input->buffer.n_bytes, CHUNK_BYTES);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", display_name(input), strerror(errno));
+    }
+    input->at_end = n == 0;
+    input->buffer.n_bytes += (size_t)n;
+    return MB_OK;
+}
+
+static mb_status add_line(mb_text_input *input, mb_text_block *block, size_t end, size_t next, mb_error *error) {
+    if (block->n == block->capacity) {
+        const size_t capacity = block->capacity ? 2 * block->capacity : 256;
+        mb_text_line *lines = realloc(block->lines, capacity * sizeof *lines);
+        if (!lines) {
+            return mb_fail(error, MB_ERROR_MEMORY, "out of memory reading %s", display_name(input));
+        }
+        block->lines = lines;
+        block->capacity = capacity;
+    }
+    const char *text = input->buffer.data + input->begin;
+    size_t n_bytes = end - input->begin;
+    input->n_lines++;
+    if (n_bytes && memchr(text, '\0', n_bytes)) {
+        return mb_fail(error, MB_ERROR_FORMAT, "'%s' is not a text file: line %lld has a NUL byte", display_name(input),
+                       (long long)input->n_lines);
+    }
+    if (n_bytes && text[n_bytes - 1] == '\r') {
+        n_bytes--;
+    }
+    /* The buffer may yet move: until mb_text_input_next is done, lines hold their place in it. */
+    block->lines[block->n++] = (mb_text_line){.text = (const char *)(uintptr_t)input->begin, .n_bytes = n_bytes};
+    input->n_bytes += next - input->begin;
+    input->begin = input->scanned = next;
+    return MB_OK;
+}
+
+mb_status mb_text_input_next(mb_text_input *input, size_t max_lines, size_t max_bytes, const mb_job *job, mb_text_block *block,
+                             mb_error *error) {
+    block->n = 0;
+    block->first_number = input->n_lines + 1;
+    drop_consumed(input);
+    mb_status status = MB_OK;
+    while (status == MB_OK && block->n < max_lines && (block->n == 0 || input->begin < max_bytes)) {
+        const size_t n_bytes = input->buffer.n_bytes;
+        const char *feed =
+            n_bytes > input->scanned ? memchr(input->buffer.data + input->scanned, '\n', n_bytes - input->scanned) : NULL;
+        if (feed) {
+            const size_t end = (size_t)(feed - input->buffer.data);
+            status = add_line(input, block, end, end + 1, error);
+            continue;
+        }
+        input->scanned = n_bytes;
+        if (input->at_end) {
+            if (n_bytes > input->begin) { /* a last line without a line feed */
+                status = add_line(input, block, n_bytes, n_bytes, error);
+            }
+            break;
+        }
+        if (input->is_terminal && block->n) {
+            break;
+        }
+        if (n_bytes - input->begin > MAX_LINE_BYTES) {
+            return mb_fail(error, MB_ERROR_FORMAT, "'%s': line %lld is longer than %d MiB", display_name(input),
+                           (long long)input->n_lines + 1, MAX_LINE_BYTES >> 20);
+        }
+        status = read_more(input, job, error);
+    }
+    if (status == MB_OK && mb_job_should_stop(job)) {
+        status = mb_fail(error, MB_ERROR_INTERRUPTED, "interrupted");
+    }
+    for (size_t i = 0; i < block->n; i++) {
+        block->lines[i].text = input->buffer.data + (uintptr_t)block->lines[i].text;
+    }
+    return status;
+}

@@ -1,0 +1,37 @@
+#include "tasks/text_model.h"
+
+static mb_status check(const mb_text_model *m, const char *dir, mb_head head, mb_error *error) {
+    const size_t n_pieces = mb_tokenizer_vocab_size(m->tokenizer);
+    const mb_model_config *config = mb_model_get_config(m->model);
+    if (n_pieces > (size_t)config->vocab_size) {
+        return mb_fail(error, MB_ERROR_MISMATCH,
+                       "'%s': the vocabulary has %zu pieces but the model has embeddings for %d; they are not of one model", dir,
+                       n_pieces, config->vocab_size);
+    }
+    if (head != MB_HEAD_NONE && mb_model_n_new_views(m->model) > 0) {
+        return mb_fail(error, MB_ERROR_MISMATCH, "'%s' holds no %s: the weights of its output layer are missing", dir,
+                       mb_head_architecture(head));
+    }
+    return MB_OK;
+}
+
+mb_status mb_text_model_load(const char *dir, mb_head head, mb_text_model *out, mb_error *error) {
+    *out = (mb_text_model){0};
+    mb_status status = mb_model_load(dir, head, NULL, 0, false, &out->model, error);
+    if (status == MB_OK) {
+        status = mb_tokenizer_load(dir, &out->tokenizer, error);
+    }
+    if (status == MB_OK) {
+        status = check(out, dir, head, error);
+    }
+    if (status != MB_OK) {
+        mb_text_model_free(out);
+    }
+    return status;
+}
+
+void mb_text_model_free(mb_text_model *model) {
+    mb_model_free(model->model);
+    mb_tokenizer_free(model->tokenizer);
+    *model = (mb_text_model){0};
+}

@@ -1,0 +1,19 @@
+/* A model directory opened for inference: tokenizer and weights that fit each other. */
+#ifndef MB_TASKS_TEXT_MODEL_H
+#define MB_TASKS_TEXT_MODEL_H
+
+#include "minibert/status.h"
+#include "minibert/tokenizer.h"
+#include "model/model.h"
+
+typedef struct mb_text_model {
+    mb_tokenizer *tokenizer;
+    mb_model *model; /* not trainable */
+} mb_text_model;
+
+/* MB_ERROR_MISMATCH when the vocabulary has ids that the model has no embedding for, or when `head` is a head whose weights
+ * the directory lacks (an inference with random weights would look like a result). */
+mb_status mb_text_model_load(const char *dir, mb_head head, mb_text_model *out, mb_error *error);
+void mb_text_model_free(mb_text_model *model);
+
+#endif

@@ -1,0 +1,218 @@
+#include "tasks/vector_writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "tasks/text_escape.h"
+
+const char *const mb_vector_format_names[] = {"npy", "jsonl", "tsv", "word2vec", NULL};
+
+struct mb_vector_writer {
+    mb_vector_format format;
+    int64_t width, n_rows;
+    mb_writer *file; /* one of these two is the destination */
+    FILE *stream;
+    FILE *spool;   /* rows of formats that begin with the number of rows */
+    mb_buffer row; /* reused */
+};
+
+static mb_status out_of_memory(mb_error *error) {
+    return mb_fail(error, MB_ERROR_MEMORY, "out of memory writing vectors");
+}
+
+/* An open temporary file without a name: gone with the process, whatever happens. */
+static mb_status open_spool(const char *path, FILE **out, mb_error *error) {
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    const char *dir = path ? "." : getenv("TMPDIR");
+    dir = dir ? dir : "/tmp";
+    mb_buffer name = {0};
+    if (!(slash ? mb_buffer_append(&name, path, (size_t)(slash - path)) : mb_buffer_append_text(&name, dir)) ||
+        !mb_buffer_append_text(&name, "/.minibert-vectors-XXXXXX")) {
+        mb_buffer_free(&name);
+        return out_of_memory(error);
+    }
+    mb_status status = MB_OK;
+    const int fd = mkstemp(name.data);
+    *out = fd < 0 ? NULL : fdopen(fd, "w+");
+    if (!*out) {
+        status = mb_fail(error, MB_ERROR_IO, "cannot make a temporary file '%s': %s", name.data, strerror(errno));
+    }
+    if (fd >= 0) {
+        unlink(name.data);
+        if (!*out) {
+            close(fd);
+        }
+    }
+    mb_buffer_free(&name);
+    return status;
+}
+
+mb_status mb_vector_writer_open(const char *path, FILE *standard_output, mb_vector_format format, int64_t width,
+                                mb_vector_writer **out, mb_error *error) {
+    *out = NULL;
+    mb_vector_writer *writer = calloc(1, sizeof *writer);
+    if (!writer) {
+        return out_of_memory(error);
+    }
+    *writer = (mb_vector_writer){.format = format, .width = width};
+    path = path && strcmp(path, "-") != 0 ? path : NULL;
+    mb_status status = MB_OK;
+    if (path) {
+        status = mb_writer_open(path, &writer->file, error);
+    } else {
+        writer->stream = standard_output;
+    }
+    if (status == MB_OK && (format == MB_VECTOR_NPY || format == MB_VECTOR_WORD2VEC)) {
+        status = open_spool(path, &writer->spool, error);
+    }
+    if (status != MB_OK) {
+        mb_vector_writer_abort(writer);
+        return status;
+    }
+    *out = writer;
+    return MB_OK;
+}
+
+static bool write_destination(mb_vector_writer *writer, const void *bytes, size_t n_bytes) {
+    if (writer->file) {
+        mb_writer_write(writer->file, bytes, n_bytes); /* sticky: commit reports */
+        return true;
+    }
+    return fwrite(bytes, 1, n_bytes, writer->stream) == n_bytes;
+}
+
+static mb_status output_failed(mb_error *error) {
+    return mb_fail(error, MB_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
+}
+
+static bool append_numbers(mb_buffer *row, const float *vector, int64_t width, const char *separator) {
+    for (int64_t i = 0; i < width; i++) {
+        /* nine digits give every float back exactly */
+        if (!mb_buffer_printf(row, "%s%.9g", i ? separator : "", (double)vector[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool format_row(mb_vector_writer *writer, const mb_vector_label *label, const float *vector) {
+    mb_buffer *row = &writer->row;
+    bool fine = true;
+    switch (writer->format) {
+    case MB_VECTOR_NPY:
+        return mb_buffer_append(row, vector, (size_t)writer->width * sizeof *vector);
+    case MB_VECTOR_JSONL:
+        fine = mb_buffer_append_text(row, "{");
+        if (label->is_span) {
+            fine = fine && mb_buffer_printf(row, "\"line\": %lld, \"start\": %lld, \"end\": %lld, \"byte_start\": %lld, \"byte_end\": %lld, ",
+                                            (long long)label->line, (long long)label->start, (long long)label->end,
+                                            (long long)label->byte_start, (long long)label->byte_end);
+        }
+        return fine && mb_buffer_append_text(row, "\"text\": ") && mb_append_json_text(row, label->text, label->n_bytes) &&
+               mb_buffer_append_text(row, ", \"vector\": [") && append_numbers(row, vector, writer->width, ", ") &&
+               mb_buffer_append_text(row, "]}\n");
+    case MB_VECTOR_TSV:
+        if (label->is_span) {
+            fine = mb_buffer_printf(row, "%lld\t%lld\t%lld\t", (long long)label->line, (long long)label->start,
+                                    (long long)label->end) &&
+                   mb_append_word(row, label->text, label->n_bytes) && mb_buffer_append_text(row, "\t");
+        }
+        return fine && append_numbers(row, vector, writer->width, "\t") && mb_buffer_append_text(row, "\n");
+    case MB_VECTOR_WORD2VEC:
+        return mb_append_word(row, label->text, label->n_bytes) && mb_buffer_append_text(row, " ") &&
+               append_numbers(row, vector, writer->width, " ") && mb_buffer_append_text(row, "\n");
+    }
+    return false;
+}
+
+mb_status mb_vector_writer_add(mb_vector_writer *writer, const mb_vector_label *label, const float *vector, mb_error *error) {
+    mb_buffer_clear(&writer->row);
+    if (!format_row(writer, label, vector)) {
+        return out_of_memory(error);
+    }
+    writer->n_rows++;
+    if (writer->spool) {
+        return fwrite(writer->row.data, 1, writer->row.n_bytes, writer->spool) == writer->row.n_bytes
+                   ? MB_OK
+                   : mb_fail(error, MB_ERROR_IO, "cannot write a temporary file: %s", strerror(errno));
+    }
+    return write_destination(writer, writer->row.data, writer->row.n_bytes) ? MB_OK : output_failed(error);
+}
+
+/* NumPy's format 1.0: "\x93NUMPY", version bytes 1 and 0, the header's length as little-endian uint16, the header as a Python
+ * literal padded with spaces and ended by a line feed, so that the data begin at a multiple of 64 bytes. */
+static bool append_npy_header(mb_buffer *out, int64_t n_rows, int64_t width) {
+    mb_buffer header = {0};
+    bool fine = mb_buffer_printf(&header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", (long long)n_rows,
+                                 (long long)width);
+    while (fine && (10 + header.n_bytes + 1) % 64 != 0) {
+        fine = mb_buffer_append(&header, " ", 1);
+    }
+    fine = fine && mb_buffer_append(&header, "\n", 1);
+    const unsigned char start[10] = {0x93,
+                                     'N',
+                                     'U',
+                                     'M',
+                                     'P',
+                                     'Y',
+                                     1,
+                                     0,
+                                     (unsigned char)(header.n_bytes & 0xFF),
+                                     (unsigned char)(header.n_bytes >> 8)};
+    fine = fine && mb_buffer_append(out, start, sizeof start) && mb_buffer_append(out, header.data, header.n_bytes);
+    mb_buffer_free(&header);
+    return fine;
+}
+
+/* The header, then the rows that waited in the temporary file. */
+static mb_status write_spooled(mb_vector_writer *writer, mb_error *error) {
+    mb_buffer *out = &writer->row;
+    mb_buffer_clear(out);
+    if (!(writer->format == MB_VECTOR_NPY
+              ? append_npy_header(out, writer->n_rows, writer->width)
+              : mb_buffer_printf(out, "%lld %lld\n", (long long)writer->n_rows, (long long)writer->width))) {
+        return out_of_memory(error);
+    }
+    if (!write_destination(writer, out->data, out->n_bytes)) {
+        return output_failed(error);
+    }
+    if (fflush(writer->spool) != 0 || fseek(writer->spool, 0, SEEK_SET) != 0) {
+        return mb_fail(error, MB_ERROR_IO, "cannot write a temporary file: %s", strerror(errno));
+    }
+    char bytes[1 << 16];
+    size_t n;
+    while ((n = fread(bytes, 1, sizeof bytes, writer->spool)) > 0) {
+        if (!write_destination(writer, bytes, n)) {
+            return output_failed(error);
+        }
+    }
+    return ferror(writer->spool) ? mb_fail(error, MB_ERROR_IO, "cannot read a temporary file back: %s", strerror(errno)) : MB_OK;
+}
+
+mb_status mb_vector_writer_commit(mb_vector_writer *writer, mb_error *error) {
+    mb_status status = writer->spool ? write_spooled(writer, error) : MB_OK;
+    if (status == MB_OK && writer->file) {
+        status = mb_writer_commit(writer->file, error);
+        writer->file = NULL;
+    } else if (status == MB_OK && fflush(writer->stream) != 0) {
+        status = output_failed(error);
+    }
+    mb_vector_writer_abort(writer);
+    return status;
+}
+
+void mb_vector_writer_abort(mb_vector_writer *writer) {
+    if (!writer) {
+        return;
+    }
+    mb_writer_abort(writer->file);
+    if (writer->spool) {
+        fclose(writer->spool);
+    }
+    mb_buffer_free(&writer->row);
+    free(writer);
+}
