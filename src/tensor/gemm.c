@@ -21,16 +21,23 @@ void mb_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, mb_rea
 /* Tiles of C, from its sizes alone. Each tile is one single-threaded sgemm inside our own parallel loop: on the shapes of a
  * BERT step this is as fast as OpenBLAS's own threading or faster (4096x1024x256, 2 cores of Zen 3: tiles of 256 rows 168
  * GFLOP/s, OpenBLAS threads 140), every element is the same sum at any number of threads, and the epilogue finds its tile in
- * cache. A wide C (the vocabulary) is cut into columns, so that its few rows are packed once a tile. */
-enum { TILE_ROWS = 256, SMALL_TILE_ROWS = 128, WIDE_COLUMNS = 4096, TILE_COLUMNS = 1024 };
+ * cache. Tiles narrower than 128 spend their time packing (1024x256x4096: 64x128 128 GFLOP/s, 256x256 161). */
+enum { LARGE_TILE = 256, SMALL_TILE = 128, WIDE_TILE = 1024, WIDE = 4096, MIN_TILES = 4 };
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 static void tile_shape(int64_t m, int64_t n, int64_t *rows, int64_t *columns) {
-    if (n >= WIDE_COLUMNS && n > m) {
+    if (n >= WIDE && m <= WIDE_TILE) { /* few rows times the vocabulary: pack the rows once a tile */
         *rows = m;
-        *columns = TILE_COLUMNS;
-    } else {
-        *rows = m >= 4 * TILE_ROWS ? TILE_ROWS : SMALL_TILE_ROWS;
-        *columns = n;
+        *columns = WIDE_TILE;
+        return;
+    }
+    *rows = m >= 2 * LARGE_TILE ? LARGE_TILE : SMALL_TILE;
+    *columns = n;
+    while (*columns > SMALL_TILE && ceil_div(m, *rows) * ceil_div(n, *columns) < MIN_TILES) {
+        *columns = ceil_div(*columns / 2, SMALL_TILE) * SMALL_TILE;
     }
 }
 
@@ -42,7 +49,7 @@ void mb_gemm_parallel(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t 
     }
     int64_t tile_rows, tile_columns;
     tile_shape(m, n, &tile_rows, &tile_columns);
-    int64_t n_row_tiles = (m + tile_rows - 1) / tile_rows, n_column_tiles = (n + tile_columns - 1) / tile_columns;
+    int64_t n_row_tiles = ceil_div(m, tile_rows), n_column_tiles = ceil_div(n, tile_columns);
 #pragma omp parallel for schedule(dynamic) collapse(2)
     for (int64_t i = 0; i < n_row_tiles; i++) {
         for (int64_t j = 0; j < n_column_tiles; j++) {
