@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "data/corpus.h"
 #include "tasks/pretrain_run.h"
+#include "tasks/tokenizer_fit.h"
 
 static mb_status out_of_memory(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
@@ -36,31 +37,6 @@ static mb_status train_vocabulary(mb_pretrain_run *run, mb_error *error) {
     return mb_tokenizer_train(&options, &run->tokenizer, error);
 }
 
-/* The same vocabulary with another model_max_length, so that Hugging Face cuts texts where this model's positions end. */
-static mb_status limit_length(mb_tokenizer **tokenizer, int32_t max_length, mb_error *error) {
-    mb_tokenizer_config config = *mb_tokenizer_get_config(*tokenizer);
-    if (config.model_max_length == max_length) {
-        return MB_OK;
-    }
-    config.model_max_length = max_length;
-    const size_t n = mb_tokenizer_vocab_size(*tokenizer);
-    const char **pieces = calloc(n, sizeof *pieces);
-    if (pieces == NULL) {
-        return out_of_memory(error);
-    }
-    for (size_t i = 0; i < n; i++) {
-        pieces[i] = mb_tokenizer_piece(*tokenizer, (int32_t)i);
-    }
-    mb_tokenizer *limited = NULL;
-    mb_status status = mb_tokenizer_new(pieces, n, &config, &limited, error);
-    free(pieces);
-    if (status == MB_OK) {
-        mb_tokenizer_free(*tokenizer);
-        *tokenizer = limited;
-    }
-    return status;
-}
-
 /* How many positions the model has: those of --init, else the training sequences'. */
 static mb_status count_positions(const mb_pretrain_options *o, int32_t *out, mb_error *error) {
     *out = (int32_t)o->seq_length;
@@ -86,7 +62,7 @@ mb_status mb_pretrain_tokenizer(mb_pretrain_run *run, mb_error *error) {
     if (status == MB_OK) {
         status = source != NULL ? mb_tokenizer_load(source, &run->tokenizer, error) : train_vocabulary(run, error);
     }
-    return status == MB_OK ? limit_length(&run->tokenizer, max_length, error) : status;
+    return status == MB_OK ? mb_tokenizer_fit_length(&run->tokenizer, max_length, error) : status;
 }
 
 /* --- text --- */
@@ -146,17 +122,21 @@ mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
 
 /* --- model --- */
 
-static mb_status load_initial_model(mb_pretrain_run *run, mb_head head, size_t vocab_size, mb_error *error) {
+static mb_status load_initial_model(mb_pretrain_run *run, mb_head head, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     mb_status status = mb_model_load(o->init, head, NULL, (uint64_t)o->seed, true, &run->model, error);
     if (status != MB_OK) {
         return status;
     }
     const mb_model_config *config = mb_model_get_config(run->model);
-    if ((size_t)config->vocab_size != vocab_size) {
-        return mb_fail(error, MB_ERROR_MISMATCH,
-                       "the tokenizer has %zu pieces, the model in '%s' %d: they do not belong together", vocab_size, o->init,
-                       (int)config->vocab_size);
+    status = mb_tokenizer_fit_check(run->tokenizer, config, o->init, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    /* Another tokenizer of another size cannot be the one that the embeddings were learnt with. */
+    if (o->tokenizer != NULL && mb_tokenizer_vocab_size(run->tokenizer) != (size_t)config->vocab_size) {
+        return mb_fail(error, MB_ERROR_MISMATCH, "the tokenizer in '%s' has %zu pieces, the model in '%s' %d", o->tokenizer,
+                       mb_tokenizer_vocab_size(run->tokenizer), o->init, (int)config->vocab_size);
     }
     if (o->seq_length > config->max_positions) {
         return mb_fail(error, MB_ERROR_USAGE, "--seq-length %" PRId64 " is more than the %d positions of the model in '%s'",
@@ -183,8 +163,7 @@ static mb_status make_new_model(mb_pretrain_run *run, mb_head head, size_t vocab
 mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     const mb_head head = o->nsp ? MB_HEAD_PRETRAINING : MB_HEAD_MASKED_LM;
-    mb_status status =
-        o->init != NULL ? load_initial_model(run, head, vocab_size, error) : make_new_model(run, head, vocab_size, error);
+    mb_status status = o->init != NULL ? load_initial_model(run, head, error) : make_new_model(run, head, vocab_size, error);
     if (status != MB_OK) {
         return status;
     }

@@ -107,8 +107,13 @@ static mb_status append_record(const mb_trainer *t, json_t *record, mb_error *er
 }
 
 static json_t *record_begin(const mb_trainer *t, const char *event) {
-    return json_pack("{s:s, s:I, s:I, s:f}", "event", event, "step", (json_int_t)t->state.step, "tokens",
-                     (json_int_t)t->state.n_tokens_seen, "seconds", t->state.elapsed_seconds);
+    json_t *record = json_pack("{s:s, s:I, s:I, s:f}", "event", event, "step", (json_int_t)t->state.step, "tokens",
+                               (json_int_t)t->state.n_tokens_seen, "seconds", t->state.elapsed_seconds);
+    if (record != NULL && t->run > 0 && json_object_set_new(record, "run", json_integer(t->run)) != 0) {
+        json_decref(record);
+        return NULL;
+    }
+    return record;
 }
 
 static bool log_is_due(const mb_trainer *t, const loop *l) {

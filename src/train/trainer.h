@@ -50,6 +50,7 @@ typedef struct mb_trainer {
     int64_t save_every;  /* steps between checkpoints; 0: every 5 minutes; there is always one at the end */
     int64_t keep;        /* checkpoints kept, >= 1 */
     const char *out_dir; /* where checkpoints/ is; NULL: the run is not checkpointed */
+    int64_t run;         /* number of this run among several, told in the records; 0: not told */
     const char *phase;   /* of progress reports: "train" */
 
     void *context;

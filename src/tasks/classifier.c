@@ -1,0 +1,290 @@
+#include "tasks/classifier.h"
+
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+static mb_status out_of_memory(mb_error *error) {
+    return mb_fail(error, MB_ERROR_MEMORY, "out of memory: try a smaller --batch-size");
+}
+
+/* --- texts to tokens --- */
+
+static size_t text_bytes(const char *text) {
+    return text != NULL ? strlen(text) : 0;
+}
+
+static bool grow(mb_classifier_set *set, int64_t needed, int64_t *capacity) {
+    if (needed <= *capacity) {
+        return true;
+    }
+    const int64_t larger = needed > 2 * *capacity ? needed : 2 * *capacity;
+    int32_t *ids = reallocarray(set->ids, (size_t)larger, sizeof *ids);
+    set->ids = ids != NULL ? ids : set->ids;
+    int32_t *types = reallocarray(set->types, (size_t)larger, sizeof *types);
+    set->types = types != NULL ? types : set->types;
+    *capacity = ids != NULL && types != NULL ? larger : *capacity;
+    return ids != NULL && types != NULL;
+}
+
+/* Encodes example i without a limit first, to know whether the limit cuts it. */
+static mb_status encode_example(const mb_example *example, const mb_tokenizer *tokenizer, int32_t max_length,
+                                mb_encoding *encoding, bool *cut, mb_error *error) {
+    mb_status status = mb_tokenizer_encode_pair(tokenizer, example->text_a, text_bytes(example->text_a), example->text_b,
+                                                text_bytes(example->text_b), 0, encoding, error);
+    *cut = status == MB_OK && encoding->n_tokens > (size_t)max_length;
+    return *cut ? mb_tokenizer_encode_pair(tokenizer, example->text_a, text_bytes(example->text_a), example->text_b,
+                                           text_bytes(example->text_b), (size_t)max_length, encoding, error)
+                : status;
+}
+
+static mb_status find_label(const mb_labelled *labelled, const mb_example *example, const char *const *labels, int32_t n_labels,
+                            const char *labels_of, int32_t *out, mb_error *error) {
+    *out = mb_label_index(labels, n_labels, example->label);
+    if (*out < 0) {
+        return mb_fail(error, MB_ERROR_MISMATCH,
+                       "cannot use '%s': line %" PRId64 " has the label '%.100s', which %s does not have", labelled->path,
+                       example->line, example->label, labels_of);
+    }
+    return MB_OK;
+}
+
+mb_status mb_classifier_set_new(const mb_labelled *labelled, const mb_tokenizer *tokenizer, int32_t max_length,
+                                const char *const *labels, int32_t n_labels, const char *labels_of, mb_classifier_set *out,
+                                mb_error *error) {
+    mb_classifier_set set = {.n = (int64_t)labelled->n};
+    mb_encoding encoding = {0};
+    int64_t capacity = 0;
+    mb_status status = MB_OK;
+    set.starts = calloc(labelled->n + 1, sizeof *set.starts);
+    set.labels = labels != NULL ? calloc(labelled->n + 1, sizeof *set.labels) : NULL;
+    if (set.starts == NULL || (labels != NULL && set.labels == NULL)) {
+        status = out_of_memory(error);
+    }
+    for (int64_t i = 0; i < set.n && status == MB_OK; i++) {
+        const mb_example *example = &labelled->examples[i];
+        bool cut = false;
+        if (labels != NULL) {
+            status = find_label(labelled, example, labels, n_labels, labels_of, &set.labels[i], error);
+        }
+        status = status == MB_OK ? encode_example(example, tokenizer, max_length, &encoding, &cut, error) : status;
+        const int64_t n_tokens = (int64_t)encoding.n_tokens;
+        if (status == MB_OK && !grow(&set, set.starts[i] + n_tokens, &capacity)) {
+            status = out_of_memory(error);
+        }
+        if (status == MB_OK) {
+            memcpy(set.ids + set.starts[i], encoding.ids, encoding.n_tokens * sizeof *set.ids);
+            memcpy(set.types + set.starts[i], encoding.types, encoding.n_tokens * sizeof *set.types);
+            set.starts[i + 1] = set.starts[i] + n_tokens;
+            set.n_cut += cut;
+            set.max_length = n_tokens > set.max_length ? (int32_t)n_tokens : set.max_length;
+        }
+    }
+    mb_encoding_free(&encoding);
+    if (status != MB_OK) {
+        mb_classifier_set_free(&set);
+        return status;
+    }
+    *out = set;
+    return MB_OK;
+}
+
+void mb_classifier_set_free(mb_classifier_set *set) {
+    free(set->starts);
+    free(set->ids);
+    free(set->types);
+    free(set->labels);
+    *set = (mb_classifier_set){0};
+}
+
+/* --- batches --- */
+
+mb_status mb_classifier_batch_new(const mb_classifier_set *set, int64_t batch_size, mb_classifier_batch *out, mb_error *error) {
+    const int64_t n = batch_size < set->n ? batch_size : set->n;
+    const size_t n_tokens = (size_t)n * (size_t)set->max_length;
+    *out = (mb_classifier_batch){.capacity = (int32_t)n};
+    out->ids = calloc(n_tokens + 1, sizeof *out->ids);
+    out->types = calloc(n_tokens + 1, sizeof *out->types);
+    out->labels = calloc((size_t)n + 1, sizeof *out->labels);
+    out->offsets = calloc((size_t)n + 1, sizeof *out->offsets);
+    if (out->ids == NULL || out->types == NULL || out->labels == NULL || out->offsets == NULL) {
+        mb_classifier_batch_free(out);
+        return out_of_memory(error);
+    }
+    return MB_OK;
+}
+
+void mb_classifier_batch_free(mb_classifier_batch *batch) {
+    free(batch->ids);
+    free(batch->types);
+    free(batch->labels);
+    free(batch->offsets);
+    *batch = (mb_classifier_batch){0};
+}
+
+static void batch_begin(mb_classifier_batch *batch) {
+    batch->n = batch->max_length = 0;
+    batch->n_tokens = 0;
+}
+
+static void batch_add(mb_classifier_batch *batch, const mb_classifier_set *set, int64_t example) {
+    const int64_t begin = set->starts[example], length = set->starts[example + 1] - begin;
+    memcpy(batch->ids + batch->n_tokens, set->ids + begin, (size_t)length * sizeof *batch->ids);
+    memcpy(batch->types + batch->n_tokens, set->types + begin, (size_t)length * sizeof *batch->types);
+    batch->labels[batch->n] = set->labels != NULL ? set->labels[example] : 0;
+    batch->n_tokens += length;
+    batch->offsets[++batch->n] = (int32_t)batch->n_tokens;
+    batch->max_length = length > batch->max_length ? (int32_t)length : batch->max_length;
+}
+
+static mb_tensor *forward(mb_model *model, mb_tape *tape, const mb_classifier_batch *batch) {
+    const mb_model_input input = {
+        .n_tokens = batch->n_tokens,
+        .ids = batch->ids,
+        .types = batch->types,
+        .sequences = {.n = batch->n, .offsets = batch->offsets, .max_length = batch->max_length},
+    };
+    mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
+    return mb_model_classifier_logits(model, tape, &input, hidden);
+}
+
+int64_t mb_classifier_batches_per_epoch(const mb_classifier_set *set, int64_t batch_size) {
+    return (set->n + batch_size - 1) / batch_size;
+}
+
+/* Examples of batch number `index` since the start of training. */
+static int64_t batch_count(const mb_classifier_set *set, int64_t batch_size, int64_t index) {
+    const int64_t begin = index % mb_classifier_batches_per_epoch(set, batch_size) * batch_size;
+    return set->n - begin < batch_size ? set->n - begin : batch_size;
+}
+
+static void draw_batch(mb_classifier_batch *batch, const mb_classifier_set *set, uint64_t seed, int64_t index) {
+    const int64_t per_epoch = mb_classifier_batches_per_epoch(set, batch->capacity);
+    const int64_t first = index % per_epoch * batch->capacity, count = batch_count(set, batch->capacity, index);
+    batch_begin(batch);
+    for (int64_t i = 0; i < count; i++) {
+        batch_add(batch, set,
+                  (int64_t)mb_rng_permute(seed, MB_STREAM_SHUFFLE, (uint32_t)(index / per_epoch), (uint64_t)(first + i),
+                                          (uint64_t)set->n));
+    }
+}
+
+static int32_t argmax(const mb_real *row, int32_t n) {
+    int32_t best = 0;
+    for (int32_t c = 1; c < n; c++) {
+        best = row[c] > row[best] ? c : best;
+    }
+    return best;
+}
+
+mb_status mb_classifier_accumulate(mb_model *model, mb_tape *tape, const mb_classifier_set *set, mb_classifier_batch *batch,
+                                   int64_t grad_accum, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error) {
+    *sums = (mb_step_sums){0};
+    for (int64_t i = 0; i < grad_accum; i++) {
+        sums->n_targets += batch_count(set, batch->capacity, step * grad_accum + i);
+    }
+    for (int64_t i = 0; i < grad_accum; i++) {
+        const int64_t index = step * grad_accum + i;
+        draw_batch(batch, set, seed, index);
+        mb_tape_begin(tape, seed, (uint64_t)index);
+        mb_tensor *logits = forward(model, tape, batch);
+        mb_tensor *loss = mb_cross_entropy(tape, logits, batch->labels, 1.0 / (double)sums->n_targets);
+        if (loss == NULL || mb_tape_backward(tape, loss) != MB_OK) {
+            return out_of_memory(error);
+        }
+        const int32_t n_classes = (int32_t)logits->dims[1];
+        for (int32_t b = 0; b < batch->n; b++) {
+            sums->n_correct += argmax(mb_tensor_real(logits) + (int64_t)b * n_classes, n_classes) == batch->labels[b];
+        }
+        sums->loss += (double)mb_tensor_real(loss)[0];
+        sums->n_tokens += batch->n_tokens;
+    }
+    return MB_OK;
+}
+
+/* --- inference --- */
+
+/* softmax(x)_c = exp(x_c - max x) / sum; the shift keeps exp in range. */
+static void softmax(const mb_real *logits, int32_t n, float *out) {
+    const mb_real largest = logits[argmax(logits, n)];
+    double sum = 0;
+    for (int32_t c = 0; c < n; c++) {
+        sum += exp((double)(logits[c] - largest));
+    }
+    for (int32_t c = 0; c < n; c++) {
+        out[c] = (float)(exp((double)(logits[c] - largest)) / sum);
+    }
+}
+
+mb_status mb_classifier_predict(mb_model *model, mb_tape *inference, const mb_classifier_set *set, mb_classifier_batch *batch,
+                                int64_t begin, int64_t end, float *probabilities, mb_error *error) {
+    batch_begin(batch);
+    for (int64_t i = begin; i < end; i++) {
+        batch_add(batch, set, i);
+    }
+    mb_tape_begin(inference, 0, 0);
+    const mb_tensor *logits = forward(model, inference, batch);
+    if (logits == NULL) {
+        return out_of_memory(error);
+    }
+    const int32_t n_classes = (int32_t)logits->dims[1];
+    for (int32_t b = 0; b < batch->n; b++) {
+        softmax(mb_tensor_real(logits) + (int64_t)b * n_classes, n_classes, probabilities + (int64_t)b * n_classes);
+    }
+    return MB_OK;
+}
+
+/* Fills predicted classes and the summed -log p(label). */
+static mb_status predict_all(mb_model *model, mb_tape *inference, const mb_classifier_set *set, mb_classifier_batch *batch,
+                             const mb_job *job, float *probabilities, int32_t *predicted, double *loss, mb_error *error) {
+    const int32_t n_classes = mb_model_get_config(model)->n_labels;
+    for (int64_t begin = 0; begin < set->n; begin += batch->capacity) {
+        const int64_t end = begin + batch->capacity < set->n ? begin + batch->capacity : set->n;
+        mb_status status = mb_classifier_predict(model, inference, set, batch, begin, end, probabilities, error);
+        if (status != MB_OK) {
+            return status;
+        }
+        for (int64_t i = begin; i < end; i++) {
+            const float *row = probabilities + (i - begin) * n_classes;
+            predicted[i] = argmax(row, n_classes);
+            const double p = (double)row[set->labels[i]];
+            *loss -= log(p < (double)FLT_MIN ? (double)FLT_MIN : p); /* log 0 has no place in a mean; NaN stays NaN */
+        }
+        mb_job_progress(job, &(mb_progress){.phase = "evaluate",
+                                            .unit = "examples",
+                                            .done = end,
+                                            .total = set->n,
+                                            .loss = *loss / (double)end,
+                                            .learning_rate = NAN,
+                                            .tokens_per_second = NAN,
+                                            .elapsed_seconds = NAN,
+                                            .eta_seconds = NAN});
+    }
+    return MB_OK;
+}
+
+mb_status mb_classifier_evaluate(mb_model *model, mb_tape *inference, const mb_classifier_set *set, mb_classifier_batch *batch,
+                                 const mb_job *job, mb_class_scores *scores, mb_error *error) {
+    const int32_t n_classes = mb_model_get_config(model)->n_labels;
+    float *probabilities = calloc((size_t)batch->capacity * (size_t)n_classes, sizeof *probabilities);
+    int32_t *predicted = calloc((size_t)set->n, sizeof *predicted);
+    double loss = 0;
+    mb_status status = probabilities == NULL || predicted == NULL ? out_of_memory(error) : MB_OK;
+    if (status == MB_OK) {
+        status = predict_all(model, inference, set, batch, job, probabilities, predicted, &loss, error);
+    }
+    if (status == MB_OK && !isfinite(loss)) {
+        status = mb_fail(error, MB_ERROR_DIVERGED, "the evaluation's loss is %f: training diverged, try a lower --lr", loss);
+    }
+    if (status == MB_OK) {
+        status = mb_class_scores_compute(predicted, set->labels, set->n, n_classes, scores, error);
+        scores->loss = loss / (double)set->n;
+    }
+    free(probabilities);
+    free(predicted);
+    return status;
+}
