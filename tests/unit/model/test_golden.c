@@ -1,6 +1,7 @@
 /* Parity with PyTorch: models written by transformers, and what it computes for them in double precision
  * (scripts/golden/model.py). Tolerances are relative to the largest number of the tensor compared. */
 #include <math.h>
+#include <stdint.h>
 
 #include "autograd/ops.h"
 #include "model/safetensors.h"
@@ -10,7 +11,7 @@
 
 static const double logits_tolerance = 1e-5, gradient_tolerance = 1e-5;
 
-static const int32_t *golden_ints(const mb_safetensors *golden, const char *name, int64_t *count) {
+static int32_t *golden_ints(const mb_safetensors *golden, const char *name, int64_t *count) {
     const mb_safetensor *tensor = mb_safetensors_find(golden, name);
     cr_assert_not_null(tensor, "no %s", name);
     cr_assert_str_eq(tensor->dtype, "I32");
@@ -32,6 +33,12 @@ static mb_model_input golden_input(const mb_safetensors *golden) {
         input.sequences.max_length = length > input.sequences.max_length ? length : input.sequences.max_length;
     }
     return input;
+}
+
+static void free_input(const mb_model_input *input) {
+    free((void *)(uintptr_t)input->ids);
+    free((void *)(uintptr_t)input->types);
+    free((void *)(uintptr_t)input->sequences.offsets);
 }
 
 static double largest(const mb_real *values, int64_t count) {
@@ -94,8 +101,8 @@ static void check_pretraining(const char *golden_path, mb_activation activation)
 
     const mb_model_input input = golden_input(&golden);
     int64_t n_masked, n_targets, n_next;
-    const int32_t *rows = golden_ints(&golden, "rows", &n_masked), *targets = golden_ints(&golden, "targets", &n_targets);
-    const int32_t *next_sentence = golden_ints(&golden, "next_sentence", &n_next);
+    int32_t *rows = golden_ints(&golden, "rows", &n_masked), *targets = golden_ints(&golden, "targets", &n_targets);
+    int32_t *next_sentence = golden_ints(&golden, "next_sentence", &n_next);
     mb_tape *tape = mb_tape_new(true);
     mb_tape_begin(tape, 0, 0);
     mb_tensor *all_hidden[3];
@@ -114,6 +121,10 @@ static void check_pretraining(const char *golden_path, mb_activation activation)
     check_tensor(&golden, "loss", loss, logits_tolerance);
     cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
     check_gradients(&golden, model);
+    free(rows);
+    free(targets);
+    free(next_sentence);
+    free_input(&input);
     mb_tape_free(tape);
     mb_model_free(model);
     mb_safetensors_close(&golden);
@@ -139,7 +150,7 @@ Test(model_golden, classifier) {
     cr_expect_str_eq(mb_model_get_config(model)->labels[2], "好");
     const mb_model_input input = golden_input(&golden);
     int64_t n_labels;
-    const int32_t *labels = golden_ints(&golden, "labels", &n_labels);
+    int32_t *labels = golden_ints(&golden, "labels", &n_labels);
     mb_tape *tape = mb_tape_new(true);
     mb_tape_begin(tape, 0, 0);
     mb_tensor *logits = mb_model_classifier_logits(model, tape, &input, mb_model_encode(model, tape, &input, NULL));
@@ -148,6 +159,8 @@ Test(model_golden, classifier) {
     check_tensor(&golden, "loss", loss, logits_tolerance);
     cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
     check_gradients(&golden, model);
+    free(labels);
+    free_input(&input);
     mb_tape_free(tape);
     mb_model_free(model);
     mb_safetensors_close(&golden);

@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdint.h>
 
 #include "base/json.h"
 #include "model/safetensors.h"
@@ -29,6 +30,18 @@ static char *edited_name(const char *name, const edit *what) {
     return strdup(text);
 }
 
+/* The tensor under another name, shape or with another first number. */
+static mb_safetensors_entry changed_entry(const mb_safetensors_entry *entry, int64_t count, const edit *what) {
+    mb_safetensors_entry changed = *entry;
+    mb_real *values = malloc((size_t)count * sizeof *values);
+    memcpy(values, entry->data, (size_t)count * sizeof *values);
+    values[0] += what->add;
+    changed.data = values;
+    changed.name = strdup(what->rename);
+    changed.dims[0] -= what->drop_rows;
+    return changed;
+}
+
 static void edit_weights(const char *dir, const edit *what) {
     char *path = mb_path_join(dir, "model.safetensors");
     mb_error error;
@@ -38,25 +51,31 @@ static void edit_weights(const char *dir, const edit *what) {
     size_t n = 0;
     for (size_t i = 0; i < file.n_tensors; i++) {
         const mb_safetensor *tensor = &file.tensors[i];
+        const int64_t count = (int64_t)(tensor->n_bytes / 4);
+        const bool is_meant = what->name && strcmp(tensor->name, what->name) == 0;
         mb_real *values = malloc(tensor->n_bytes);
-        ASSERT_OK(mb_safetensors_read(&file, tensor, values, (int64_t)(tensor->n_bytes / 4), &error), error);
-        mb_safetensors_entry entry = {.name = edited_name(tensor->name, what), .n_dims = tensor->n_dims, .data = values};
-        memcpy(entry.dims, tensor->dims, sizeof entry.dims);
-        if (!what->name || strcmp(tensor->name, what->name) != 0 || what->keep_original) {
-            entries[n++] = entry;
+        ASSERT_OK(mb_safetensors_read(&file, tensor, values, count, &error), error);
+        mb_safetensors_entry *entry = &entries[n];
+        *entry = (mb_safetensors_entry){.name = edited_name(tensor->name, what), .n_dims = tensor->n_dims, .data = values};
+        memcpy(entry->dims, tensor->dims, sizeof entry->dims);
+        if (is_meant && what->rename) {
+            entries[n + 1] = changed_entry(entry, count, what);
         }
-        if (what->name && strcmp(tensor->name, what->name) == 0 && what->rename) {
-            entry.name = what->rename;
-            entry.dims[0] -= what->drop_rows;
-            mb_real *changed = malloc(tensor->n_bytes);
-            memcpy(changed, values, tensor->n_bytes);
-            changed[0] += what->add;
-            entry.data = changed;
-            entries[n++] = entry;
+        if (is_meant && !what->keep_original) {
+            free((void *)(uintptr_t)entry->name);
+            free((void *)(uintptr_t)entry->data);
+            *entry = entries[n + 1];
+            n += what->rename != NULL;
+        } else {
+            n += is_meant ? 2 : 1;
         }
     }
     mb_safetensors_close(&file);
     ASSERT_OK(mb_safetensors_save(path, entries, n, &error), error);
+    for (size_t i = 0; i < n; i++) {
+        free((void *)(uintptr_t)entries[i].name);
+        free((void *)(uintptr_t)entries[i].data);
+    }
     free(entries);
     free(path);
 }
