@@ -125,8 +125,8 @@ static mb_status add_line(mb_text_input *input, mb_text_block *block, size_t end
     if (n_bytes && text[n_bytes - 1] == '\r') {
         n_bytes--;
     }
-    /* The buffer may yet move: until mb_text_input_next is done, lines hold their place in it. */
-    block->lines[block->n++] = (mb_text_line){.text = (const char *)(uintptr_t)input->begin, .n_bytes = n_bytes};
+    /* The buffer may yet move: `text` is set when the block is whole. */
+    block->lines[block->n++] = (mb_text_line){.offset = input->begin, .n_bytes = n_bytes};
     input->n_bytes += next - input->begin;
     input->begin = input->scanned = next;
     return MB_OK;
@@ -167,7 +167,7 @@ mb_status mb_text_input_next(mb_text_input *input, size_t max_lines, size_t max_
         status = mb_fail(error, MB_ERROR_INTERRUPTED, "interrupted");
     }
     for (size_t i = 0; i < block->n; i++) {
-        block->lines[i].text = input->buffer.data + (uintptr_t)block->lines[i].text;
+        block->lines[i].text = input->buffer.data + block->lines[i].offset;
     }
     return status;
 }

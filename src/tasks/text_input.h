@@ -3,7 +3,8 @@
  *     mb_text_input *input;
  *     mb_text_block block = {0};
  *     status = mb_text_input_open("-", &input, &error);
- *     while (status == MB_OK && (status = mb_text_input_next(input, 1000, 1 << 20, job, &block, &error)) == MB_OK && block.n) ...
+ *     while (status == MB_OK && (status = mb_text_input_next(input, 1000, 1 << 20, job, &block, &error)) == MB_OK && block.n)
+ * ...
  */
 #ifndef MB_TASKS_TEXT_INPUT_H
 #define MB_TASKS_TEXT_INPUT_H
@@ -17,6 +18,7 @@
 typedef struct mb_text_line {
     const char *text; /* not NUL terminated; without "\n" or "\r\n" */
     size_t n_bytes;
+    size_t offset; /* private */
 } mb_text_line;
 
 typedef struct mb_text_block {

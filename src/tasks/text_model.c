@@ -1,18 +1,13 @@
 #include "tasks/text_model.h"
 
+#include "tasks/tokenizer_fit.h"
+
 static mb_status check(const mb_text_model *m, const char *dir, mb_head head, mb_error *error) {
-    const size_t n_pieces = mb_tokenizer_vocab_size(m->tokenizer);
-    const mb_model_config *config = mb_model_get_config(m->model);
-    if (n_pieces > (size_t)config->vocab_size) {
-        return mb_fail(error, MB_ERROR_MISMATCH,
-                       "'%s': the vocabulary has %zu pieces but the model has embeddings for %d; they are not of one model", dir,
-                       n_pieces, config->vocab_size);
-    }
     if (head != MB_HEAD_NONE && mb_model_n_new_views(m->model) > 0) {
         return mb_fail(error, MB_ERROR_MISMATCH, "'%s' holds no %s: the weights of its output layer are missing", dir,
                        mb_head_architecture(head));
     }
-    return MB_OK;
+    return mb_tokenizer_fit_check(m->tokenizer, mb_model_get_config(m->model), dir, error);
 }
 
 mb_status mb_text_model_load(const char *dir, mb_head head, mb_text_model *out, mb_error *error) {

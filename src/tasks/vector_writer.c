@@ -91,8 +91,9 @@ static mb_status output_failed(mb_error *error) {
 
 static bool append_numbers(mb_buffer *row, const float *vector, int64_t width, const char *separator) {
     for (int64_t i = 0; i < width; i++) {
-        /* nine digits give every float back exactly */
-        if (!mb_buffer_printf(row, "%s%.9g", i ? separator : "", (double)vector[i])) {
+        char number[32]; /* nine digits give every float back exactly */
+        const int length = snprintf(number, sizeof number, "%s%.9g", i ? separator : "", (double)vector[i]);
+        if (!mb_buffer_append(row, number, (size_t)length)) {
             return false;
         }
     }
@@ -108,9 +109,11 @@ static bool format_row(mb_vector_writer *writer, const mb_vector_label *label, c
     case MB_VECTOR_JSONL:
         fine = mb_buffer_append_text(row, "{");
         if (label->is_span) {
-            fine = fine && mb_buffer_printf(row, "\"line\": %lld, \"start\": %lld, \"end\": %lld, \"byte_start\": %lld, \"byte_end\": %lld, ",
-                                            (long long)label->line, (long long)label->start, (long long)label->end,
-                                            (long long)label->byte_start, (long long)label->byte_end);
+            fine =
+                fine && mb_buffer_printf(
+                            row, "\"line\": %lld, \"start\": %lld, \"end\": %lld, \"byte_start\": %lld, \"byte_end\": %lld, ",
+                            (long long)label->line, (long long)label->start, (long long)label->end,
+                            (long long)label->byte_start, (long long)label->byte_end);
         }
         return fine && mb_buffer_append_text(row, "\"text\": ") && mb_append_json_text(row, label->text, label->n_bytes) &&
                mb_buffer_append_text(row, ", \"vector\": [") && append_numbers(row, vector, writer->width, ", ") &&
@@ -147,22 +150,14 @@ mb_status mb_vector_writer_add(mb_vector_writer *writer, const mb_vector_label *
  * literal padded with spaces and ended by a line feed, so that the data begin at a multiple of 64 bytes. */
 static bool append_npy_header(mb_buffer *out, int64_t n_rows, int64_t width) {
     mb_buffer header = {0};
-    bool fine = mb_buffer_printf(&header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }", (long long)n_rows,
-                                 (long long)width);
+    bool fine = mb_buffer_printf(&header, "{'descr': '<f4', 'fortran_order': False, 'shape': (%lld, %lld), }",
+                                 (long long)n_rows, (long long)width);
     while (fine && (10 + header.n_bytes + 1) % 64 != 0) {
         fine = mb_buffer_append(&header, " ", 1);
     }
     fine = fine && mb_buffer_append(&header, "\n", 1);
-    const unsigned char start[10] = {0x93,
-                                     'N',
-                                     'U',
-                                     'M',
-                                     'P',
-                                     'Y',
-                                     1,
-                                     0,
-                                     (unsigned char)(header.n_bytes & 0xFF),
-                                     (unsigned char)(header.n_bytes >> 8)};
+    const unsigned char start[10] = {
+        0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(header.n_bytes & 0xFF), (unsigned char)(header.n_bytes >> 8)};
     fine = fine && mb_buffer_append(out, start, sizeof start) && mb_buffer_append(out, header.data, header.n_bytes);
     mb_buffer_free(&header);
     return fine;
@@ -190,7 +185,8 @@ static mb_status write_spooled(mb_vector_writer *writer, mb_error *error) {
             return output_failed(error);
         }
     }
-    return ferror(writer->spool) ? mb_fail(error, MB_ERROR_IO, "cannot read a temporary file back: %s", strerror(errno)) : MB_OK;
+    return ferror(writer->spool) ? mb_fail(error, MB_ERROR_IO, "cannot read a temporary file back: %s", strerror(errno))
+                                 : MB_OK;
 }
 
 mb_status mb_vector_writer_commit(mb_vector_writer *writer, mb_error *error) {

@@ -1,10 +1,10 @@
 /* Vectors to a file or to standard output, a row at a time.
  *
  *   npy       NumPy's format 1.0, float32, shape (rows, width): numpy.load reads it
- *   jsonl     {"text": ..., "vector": [...]}; pieces and words as {"line": 1, "start": 0, "end": 5, "byte_start": 0, "byte_end": 5,
- *             "text": ..., "vector": [...]}, start and end counted in characters
- *   tsv       the numbers; pieces and words have line, start, end (in characters) and text before them
- *   word2vec  "rows width", then text and numbers separated by spaces; white space inside a text becomes '_'
+ *   jsonl     {"text": ..., "vector": [...]}; pieces and words as {"line": 1, "start": 0, "end": 5, "byte_start": 0,
+ * "byte_end": 5, "text": ..., "vector": [...]}, start and end counted in characters tsv       the numbers; pieces and words
+ * have line, start, end (in characters) and text before them word2vec  "rows width", then text and numbers separated by spaces;
+ * white space inside a text becomes '_'
  *
  * npy and word2vec begin with the number of rows, which is known only at the end: their rows wait in a nameless temporary file
  * (beside the output, or in $TMPDIR for standard output). */
