@@ -1,0 +1,299 @@
+#include "tokenizer/normalize.h"
+
+#include <stdlib.h>
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "tokenizer/reorder.h"
+
+bool mb_word_reader_set(mb_word_reader *reader, const mb_charmap *charmap, const mb_tokenizer_config *config) {
+    reader->charmap = charmap;
+    reader->max_chars = (size_t)config->max_chars_per_word;
+    reader->clean_text = config->clean_text;
+    reader->lower = config->do_lower_case;
+    for (uint32_t code = 0; code < 256; code++) {
+        reader->byte_kind[code] =
+            (unsigned char)(code < 0x80 ? mb_char_kind_of(mb_charmap_get(charmap, code)) : MB_CHAR_REORDER);
+    }
+    size_t capacity = 4 * reader->max_chars + MB_KEY_BYTES;
+    if (capacity > reader->capacity_bytes) {
+        mb_word_reader_free(reader);
+        reader->bytes = malloc(capacity);
+        reader->starts = malloc(capacity * sizeof *reader->starts);
+        reader->ends = malloc(capacity * sizeof *reader->ends);
+        if (reader->bytes == NULL || reader->starts == NULL || reader->ends == NULL) {
+            mb_word_reader_free(reader);
+            return false;
+        }
+        reader->capacity_bytes = capacity;
+    }
+    return true;
+}
+
+void mb_word_reader_free(mb_word_reader *reader) {
+    free(reader->bytes);
+    free(reader->starts);
+    free(reader->ends);
+    free(reader->marks);
+    free(reader->spans);
+    reader->bytes = NULL;
+    reader->starts = reader->ends = NULL;
+    reader->marks = NULL;
+    reader->spans = NULL;
+    reader->capacity_bytes = reader->mark_capacity = reader->span_capacity = 0;
+}
+
+void mb_words_begin(mb_words *words, mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text) {
+    *words = (mb_words){.reader = reader, .text = text, .n_text = n_text, .position = from, .run_start = from};
+}
+
+/* --- the fast path: a run of ASCII letters and digits --- */
+
+/* Reads up to 16 bytes at `from` and returns how many are letters or digits; they are stored, lower-cased if asked and padded
+ * with zeros, at `out` (16 bytes). */
+static inline size_t read_alphanumerics(const unsigned char *from, size_t n_left, bool lower, unsigned char *out) {
+    unsigned char tail[MB_KEY_BYTES];
+    if (n_left < MB_KEY_BYTES) { /* never read past the text */
+        memset(tail, 0, sizeof tail);
+        memcpy(tail, from, n_left);
+        from = tail;
+    }
+#ifdef __SSE2__
+    __m128i raw = _mm_loadu_si128((const __m128i *)(const void *)from);
+    __m128i from_a = _mm_sub_epi8(_mm_or_si128(raw, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
+    __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(from_a, _mm_set1_epi8(25)), from_a);
+    __m128i from_zero = _mm_sub_epi8(raw, _mm_set1_epi8('0'));
+    __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(from_zero, _mm_set1_epi8(9)), from_zero);
+    unsigned others = ~(unsigned)_mm_movemask_epi8(_mm_or_si128(is_letter, is_digit));
+    size_t n = (size_t)__builtin_ctz(others); /* bits 16..31 are set: at most 16 */
+    __m128i lowered = _mm_or_si128(raw, _mm_and_si128(is_letter, _mm_set1_epi8(lower ? 0x20 : 0)));
+    const __m128i positions = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m128i inside = _mm_cmpgt_epi8(_mm_set1_epi8((char)n), positions);
+    _mm_storeu_si128((__m128i *)(void *)out, _mm_and_si128(lowered, inside));
+    return n;
+#else
+    size_t n = 0;
+    memset(out, 0, MB_KEY_BYTES);
+    for (; n < MB_KEY_BYTES; n++) {
+        unsigned letter = (from[n] | 0x20u) - 'a', digit = (unsigned)from[n] - '0';
+        if (letter > 25 && digit > 9) {
+            break;
+        }
+        out[n] = (unsigned char)(letter <= 25 && lower ? from[n] | 0x20 : from[n]);
+    }
+    return n;
+#endif
+}
+
+static inline void set_key(mb_words *words) {
+    memcpy(&words->key.low, words->bytes, 8);
+    memcpy(&words->key.high, words->bytes + 8, 8);
+    words->key.high |= (uint64_t)words->n_bytes << 56;
+}
+
+/* False, with nothing consumed, unless the run has at most 15 bytes and a plain end. */
+static inline bool read_ascii_word(mb_words *words) {
+    mb_word_reader *reader = words->reader;
+    size_t start = words->position;
+    size_t n = read_alphanumerics(words->text + start, words->n_text - start, reader->lower, reader->bytes);
+    if (n == 0 || n >= MB_KEY_BYTES || n > reader->max_chars) {
+        return false;
+    }
+    if (start + n < words->n_text) {
+        unsigned kind = reader->byte_kind[words->text[start + n]];
+        if (kind != MB_CHAR_SPACE && kind != MB_CHAR_ALONE) {
+            return false; /* goes on with something that is not a letter or digit of ASCII */
+        }
+    }
+    words->position = start + n;
+    words->bytes = reader->bytes;
+    words->n_bytes = n;
+    words->too_long = false;
+    words->is_linear = true;
+    words->start = (uint32_t)start;
+    words->end = (uint32_t)(start + n);
+    set_key(words);
+    return true;
+}
+
+static inline void read_ascii_alone(mb_words *words) {
+    unsigned char byte = words->text[words->position];
+    words->reader->bytes[0] = byte;
+    words->bytes = words->reader->bytes;
+    words->n_bytes = 1;
+    words->too_long = false;
+    words->is_linear = true;
+    words->start = (uint32_t)words->position;
+    words->end = words->start + 1;
+    words->key = (mb_word_key){.low = byte, .high = (uint64_t)1 << 56};
+    words->position++;
+    words->run_start = words->position;
+}
+
+/* --- the general path --- */
+
+/* Appends a character to the word that is being built; beyond max_chars only its span matters. */
+static void put(mb_words *words, size_t *n_chars, uint32_t code, uint32_t start, uint32_t end) {
+    mb_word_reader *reader = words->reader;
+    if (*n_chars < reader->max_chars) {
+        reader->starts[words->n_bytes] = start;
+        words->n_bytes += mb_utf8_encode(code, reader->bytes + words->n_bytes);
+        reader->ends[words->n_bytes - 1] = end;
+    }
+    if (*n_chars == 0) {
+        words->start = start;
+    }
+    words->end = end;
+    ++*n_chars;
+}
+
+/* The Unicode Standard, 3.12: a syllable is a leading consonant, a vowel and perhaps a trailing consonant. */
+static void put_hangul(mb_words *words, size_t *n_chars, uint32_t code, uint32_t start, uint32_t end) {
+    uint32_t index = code - 0xAC00;
+    put(words, n_chars, 0x1100 + index / (21 * 28), start, end);
+    put(words, n_chars, 0x1161 + index % (21 * 28) / 28, start, end);
+    if (index % 28 != 0) {
+        put(words, n_chars, 0x11A7 + index % 28, start, end);
+    }
+}
+
+/* The entries of a character that stands for several, from words->n_expanded_read on. True: the word is complete. */
+static bool put_expansion(mb_words *words, size_t *n_chars, mb_char_entry entry, uint32_t start, uint32_t end) {
+    size_t n, first = mb_char_expansion(entry, &n);
+    const mb_char_entry *entries = words->reader->charmap->expansions + first;
+    while (words->n_expanded_read < n) {
+        mb_char_entry part = entries[words->n_expanded_read];
+        mb_char_kind kind = mb_char_kind_of(part);
+        if (kind != MB_CHAR_WORD && *n_chars > 0) {
+            return true;
+        }
+        words->n_expanded_read++;
+        if (kind == MB_CHAR_SPACE) {
+            continue;
+        }
+        put(words, n_chars, mb_char_code(part, 0), start, end);
+        if (kind == MB_CHAR_ALONE && words->n_expanded_read < n) {
+            return true;
+        }
+        if (kind == MB_CHAR_ALONE) {
+            words->position = end;
+            words->n_expanded_read = 0;
+            words->run_start = end;
+            return true;
+        }
+    }
+    words->position = end;
+    words->n_expanded_read = 0;
+    return false;
+}
+
+/* Begins the word again from its first character, this time with its marks in canonical order. True: the word is complete (or
+ * there is no memory). */
+static bool read_reordered(mb_words *words, size_t *n_chars) {
+    mb_word_reader *reader = words->reader;
+    size_t n_marks;
+    words->n_bytes = *n_chars = 0;
+    words->position = words->run_start;
+    words->n_expanded_read = 0;
+    if (!mb_reorder_run(reader, words->text, words->n_text, &words->position, &n_marks)) {
+        words->no_memory = true;
+        return true;
+    }
+    size_t n_read = 0; /* characters of the raw text: Hugging Face aligns by counting, so spans do not move with their marks */
+    for (size_t i = 0; i < n_marks; i++) {
+        n_read += !reader->marks[i].inserted;
+        if (mb_unicode_is_accent(reader->marks[i].code)) {
+            continue;
+        }
+        uint32_t lower[2] = {reader->marks[i].code};
+        size_t n_lower = reader->lower ? mb_unicode_lower(reader->marks[i].code, lower) : 1;
+        mb_span span = reader->spans[n_read - 1];
+        for (size_t k = 0; k < n_lower; k++) {
+            put(words, n_chars, lower[k], span.start, span.end);
+        }
+    }
+    return true;
+}
+
+/* Reads one character into the word. True: the word is complete (or there is no memory). */
+static bool read_char(mb_words *words, size_t *n_chars) {
+    size_t n_read;
+    uint32_t code = mb_utf8_decode(words->text + words->position, words->n_text - words->position, &n_read);
+    mb_char_entry entry = mb_charmap_get(words->reader->charmap, code);
+    uint32_t start = (uint32_t)words->position, end = (uint32_t)(words->position + n_read);
+    switch (mb_char_kind_of(entry)) {
+    case MB_CHAR_WORD:
+        put(words, n_chars, mb_char_code(entry, code), start, end);
+        break;
+    case MB_CHAR_HANGUL:
+        put_hangul(words, n_chars, code, start, end);
+        break;
+    case MB_CHAR_DROP:
+        break;
+    case MB_CHAR_ALONE:
+        if (*n_chars == 0) {
+            put(words, n_chars, mb_char_code(entry, code), start, end);
+            words->position = words->run_start = end;
+        }
+        return true;
+    case MB_CHAR_SPACE:
+        if (*n_chars > 0) {
+            return true;
+        }
+        words->run_start = end;
+        break;
+    case MB_CHAR_EXPAND:
+        return put_expansion(words, n_chars, entry, start, end);
+    case MB_CHAR_REORDER:
+        return read_reordered(words, n_chars);
+    }
+    words->position = end;
+    return false;
+}
+
+/* False: the text is at its end, or there is no memory. */
+static bool read_general_word(mb_words *words) {
+    size_t n_chars = 0;
+    words->n_bytes = 0;
+    while (words->position < words->n_text && !read_char(words, &n_chars)) {
+    }
+    if (words->no_memory || n_chars == 0) {
+        return false;
+    }
+    words->bytes = words->reader->bytes;
+    words->is_linear = false;
+    words->too_long = n_chars > words->reader->max_chars;
+    if (words->too_long) {
+        words->n_bytes = 0;
+    } else if (words->n_bytes < MB_KEY_BYTES) {
+        memset(words->reader->bytes + words->n_bytes, 0, MB_KEY_BYTES);
+        set_key(words);
+    }
+    return true;
+}
+
+bool mb_words_next(mb_words *words) {
+    const mb_word_reader *reader = words->reader;
+    while (words->position < words->n_text && words->n_expanded_read == 0) {
+        switch ((mb_char_kind)reader->byte_kind[words->text[words->position]]) {
+        case MB_CHAR_SPACE:
+            words->position++;
+            words->run_start = words->position;
+            continue;
+        case MB_CHAR_ALONE:
+            read_ascii_alone(words);
+            return true;
+        case MB_CHAR_WORD:
+            if (read_ascii_word(words)) {
+                return true;
+            }
+            break;
+        default:
+            break;
+        }
+        break;
+    }
+    return read_general_word(words);
+}

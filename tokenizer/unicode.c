@@ -1,0 +1,163 @@
+#include "tokenizer/unicode.h"
+
+#include <utf8proc.h>
+
+#include "tokenizer/unicode_ranges.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Lower case added to Unicode after version 14, the oldest that a supported utf8proc (2.7) has. */
+static const struct {
+    uint32_t first, last, lower_of_first;
+} late_lower[] = {
+    {0x1C89, 0x1C89, 0x1C8A},    {0xA7CB, 0xA7CB, 0x264},     {0xA7CC, 0xA7CC, 0xA7CD}, {0xA7CE, 0xA7CE, 0xA7CF},
+    {0xA7D2, 0xA7D2, 0xA7D3},    {0xA7D4, 0xA7D4, 0xA7D5},    {0xA7DA, 0xA7DA, 0xA7DB}, {0xA7DC, 0xA7DC, 0x19B},
+    {0x10D50, 0x10D65, 0x10D70}, {0x16EA0, 0x16EB8, 0x16EBB},
+};
+
+const mb_range mb_unicode_changing[] = {
+    {0x41, 0x5A},       {0xC0, 0x13F5},     {0x1B06, 0x24CF},   {0x2ADC, 0x2CF2},   {0x304C, 0x30FE},   {0xA640, 0xA7F5},
+    {0xAC00, 0xD7A3},   {0xF900, 0xFB4E},   {0xFF21, 0xFF3A},   {0x10400, 0x10595}, {0x10C80, 0x10D65}, {0x1109A, 0x118BF},
+    {0x16E40, 0x16EB8}, {0x1D15E, 0x1D1C0}, {0x1E900, 0x1E921}, {0x2F800, 0x2FA1D},
+};
+const size_t mb_unicode_n_changing = COUNT(mb_unicode_changing);
+
+static bool contains(const mb_range *ranges, size_t n_ranges, uint32_t code) {
+    size_t low = 0, high = n_ranges;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (code > ranges[middle].last) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < n_ranges && code >= ranges[low].first;
+}
+
+bool mb_unicode_is_removed(uint32_t code) {
+    return contains(removed_ranges, COUNT(removed_ranges), code);
+}
+
+bool mb_unicode_is_space(uint32_t code) {
+    return contains(space_ranges, COUNT(space_ranges), code);
+}
+
+bool mb_unicode_is_cjk(uint32_t code) {
+    return contains(cjk_ranges, COUNT(cjk_ranges), code);
+}
+
+bool mb_unicode_is_punctuation(uint32_t code) {
+    return contains(punctuation_ranges, COUNT(punctuation_ranges), code);
+}
+
+bool mb_unicode_is_accent(uint32_t code) {
+    return contains(accent_ranges, COUNT(accent_ranges), code);
+}
+
+const mb_range *mb_unicode_ranges(mb_range_set set, size_t *n_ranges) {
+    switch (set) {
+    case MB_RANGES_REMOVED:
+        *n_ranges = COUNT(removed_ranges);
+        return removed_ranges;
+    case MB_RANGES_SPACE:
+        *n_ranges = COUNT(space_ranges);
+        return space_ranges;
+    case MB_RANGES_CJK:
+        *n_ranges = COUNT(cjk_ranges);
+        return cjk_ranges;
+    case MB_RANGES_PUNCTUATION:
+        *n_ranges = COUNT(punctuation_ranges);
+        return punctuation_ranges;
+    case MB_RANGES_ACCENT:
+        *n_ranges = COUNT(accent_ranges);
+        return accent_ranges;
+    case MB_RANGES_MARK:
+    default:
+        *n_ranges = COUNT(mark_ranges);
+        return mark_ranges;
+    }
+}
+
+int mb_unicode_combining_class(uint32_t code) {
+    /* A class never changes once assigned; younger marks than Hugging Face's tables have class 0 there. */
+    if (!mb_unicode_is_accent(code) && !contains(mark_ranges, COUNT(mark_ranges), code)) {
+        return 0;
+    }
+    return utf8proc_get_property((utf8proc_int32_t)code)->combining_class;
+}
+
+size_t mb_unicode_decompose(uint32_t code, uint32_t out[MB_DECOMPOSITION_MAX]) {
+    out[0] = code;
+    if (code < 0xC0 || (code > 0xFFFF && !contains(decomposed_ranges, COUNT(decomposed_ranges), code))) {
+        return 1;
+    }
+    utf8proc_int32_t parts[MB_DECOMPOSITION_MAX];
+    utf8proc_ssize_t n_parts =
+        utf8proc_decompose_char((utf8proc_int32_t)code, parts, MB_DECOMPOSITION_MAX, UTF8PROC_DECOMPOSE, NULL);
+    if (n_parts <= 0 || n_parts > MB_DECOMPOSITION_MAX) {
+        return 1; /* unassigned there: Unicode's longest canonical decomposition has 4 parts */
+    }
+    for (utf8proc_ssize_t i = 0; i < n_parts; i++) {
+        out[i] = (uint32_t)parts[i];
+    }
+    return (size_t)n_parts;
+}
+
+size_t mb_unicode_lower(uint32_t code, uint32_t out[2]) {
+    if (code < 0x80) {
+        out[0] = code >= 'A' && code <= 'Z' ? code + 32 : code;
+        return 1;
+    }
+    if (code == 0x130) { /* the only unconditional entry of SpecialCasing.txt with a longer lower case */
+        out[0] = 'i';
+        out[1] = 0x307;
+        return 2;
+    }
+    for (size_t i = 0; i < COUNT(late_lower); i++) {
+        if (code >= late_lower[i].first && code <= late_lower[i].last) {
+            out[0] = late_lower[i].lower_of_first + (code - late_lower[i].first);
+            return 1;
+        }
+    }
+    out[0] = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+    return 1;
+}
+
+/* Table 3-7 of The Unicode Standard: which second bytes a lead byte allows; later bytes are always 80..BF. */
+uint32_t mb_utf8_decode(const unsigned char *text, size_t n_bytes, size_t *n_read) {
+    unsigned lead = text[0];
+    *n_read = 1;
+    if (lead < 0x80) {
+        return lead;
+    }
+    size_t n_more;
+    unsigned low = 0x80, high = 0xBF;
+    uint32_t code;
+    if (lead >= 0xC2 && lead <= 0xDF) {
+        n_more = 1;
+        code = lead & 0x1F;
+    } else if (lead >= 0xE0 && lead <= 0xEF) {
+        n_more = 2;
+        code = lead & 0x0F;
+        low = lead == 0xE0 ? 0xA0 : 0x80;  /* no overlong forms */
+        high = lead == 0xED ? 0x9F : 0xBF; /* no surrogates */
+    } else if (lead >= 0xF0 && lead <= 0xF4) {
+        n_more = 3;
+        code = lead & 0x07;
+        low = lead == 0xF0 ? 0x90 : 0x80;
+        high = lead == 0xF4 ? 0x8F : 0xBF; /* at most U+10FFFF */
+    } else {
+        return MB_REPLACEMENT;
+    }
+    for (size_t i = 1; i <= n_more; i++) {
+        if (i >= n_bytes || text[i] < low || text[i] > high) {
+            return MB_REPLACEMENT;
+        }
+        code = code << 6 | (text[i] & 0x3F);
+        low = 0x80;
+        high = 0xBF;
+        *n_read = i + 1;
+    }
+    return code;
+}
