@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
+#include "data/map_release.h"
 #include "data/masking.h"
 #include "data/next_sentence.h"
 #include "data/sequences.h"
@@ -129,18 +130,6 @@ static void push_run(mb_batch *batch, const mb_batcher *batcher, uint64_t start,
     push(batch, (uint32_t)batcher->masker.sep_id, type);
 }
 
-/* [CLS] a [SEP] b [SEP] ...: each document's part ends with [SEP]. */
-static void push_documents(mb_batch *batch, const mb_batcher *batcher, uint32_t sequence) {
-    const uint64_t end = batcher->plan.starts[sequence + 1];
-    uint64_t start = batcher->plan.starts[sequence];
-    for (uint64_t document = mb_shard_document_of(batcher->shard, start); start < end; document++) {
-        const uint64_t document_end = mb_shard_document_end(batcher->shard, document);
-        const uint64_t part_end = document_end < end ? document_end : end;
-        push_run(batch, batcher, start, part_end, 0);
-        start = part_end;
-    }
-}
-
 static void push_sequence(mb_batch *batch, const mb_batcher *batcher, uint32_t epoch, uint32_t sequence) {
     const mb_batch_options *options = &batcher->options;
     const int32_t first_row = (int32_t)batch->n_tokens;
@@ -152,7 +141,10 @@ static void push_sequence(mb_batch *batch, const mb_batcher *batcher, uint32_t e
         push_run(batch, batcher, pair.b, pair.b_end, 1);
         batch->next_sentence[batch->n_sequences] = pair.is_next ? 0 : 1;
     } else {
-        push_documents(batch, batcher, sequence);
+        for (uint32_t i = batcher->plan.first_runs[sequence]; i < batcher->plan.first_runs[sequence + 1]; i++) {
+            const mb_run run = mb_sequence_plan_run(&batcher->plan, i);
+            push_run(batch, batcher, run.start, run.end, 0);
+        }
     }
     const int32_t length = (int32_t)batch->n_tokens - first_row;
     batch->n_masked += mb_masker_apply(&batcher->masker, epoch, sequence, batch->ids + first_row, length, first_row,
@@ -191,8 +183,13 @@ double mb_shard_unigram_entropy(const mb_shard *shard) {
     if (counts == NULL) {
         return NAN;
     }
-    for (uint64_t i = 0; i < shard->n_tokens; i++) {
-        counts[MB_SHARD_ID(shard->tokens[i])]++;
+    const uint64_t block = MB_MAP_BLOCK_BYTES / sizeof(*shard->tokens);
+    for (uint64_t at = 0; at < shard->n_tokens; at += block) {
+        const uint64_t end = shard->n_tokens - at < block ? shard->n_tokens : at + block;
+        for (uint64_t i = at; i < end; i++) {
+            counts[MB_SHARD_ID(shard->tokens[i])]++;
+        }
+        mb_map_release(&shard->map, at * sizeof(*shard->tokens), end * sizeof(*shard->tokens));
     }
     double entropy = 0;
     for (uint32_t id = 0; id < shard->vocab_size; id++) {

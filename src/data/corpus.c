@@ -5,19 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/file.h"
 #include "data/corpus_scan.h"
 #include "data/corpus_tokenize.h"
+#include "data/map_release.h"
 #include "data/shard.h"
 #include "data/text_check.h"
 
-/* Work between two looks at the stop flag while hashing and checking. */
-enum { BLOCK_BYTES = 64 << 20 };
-
 static mb_status out_of_memory(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "cannot prepare the corpus: out of memory");
+}
+
+static mb_status interrupted(mb_error *error) {
+    return mb_fail(error, MB_ERROR_INTERRUPTED, "stopped while reading the corpus; nothing was kept");
 }
 
 static mb_status report(const mb_job *job, const char *phase, uint64_t done, uint64_t total, mb_error *error) {
@@ -31,7 +32,7 @@ static mb_status report(const mb_job *job, const char *phase, uint64_t done, uin
                                         .elapsed_seconds = NAN,
                                         .eta_seconds = NAN});
     if (mb_job_should_stop(job)) {
-        return mb_fail(error, MB_ERROR_INTERRUPTED, "stopped while reading the corpus; nothing was kept");
+        return interrupted(error);
     }
     return MB_OK;
 }
@@ -42,11 +43,6 @@ static uint64_t total_bytes_of(const mb_map *maps, size_t n_maps) {
         total += maps[i].n_bytes;
     }
     return total;
-}
-
-/* BLOCK_BYTES is a multiple of any page size, so whole blocks can be given back as they are done. */
-static void release_block(const mb_map *map, size_t from, size_t n_bytes) {
-    (void)madvise((void *)(uintptr_t)(map->data + from), n_bytes, MADV_DONTNEED); /* advice only */
 }
 
 /* What the shard depends on, and nothing else: not the files' names or dates. */
@@ -61,10 +57,10 @@ static mb_status fingerprint_corpus(const mb_map *maps, size_t n_maps, const mb_
     for (size_t i = 0; i < n_maps; i++) {
         mb_hash content;
         mb_hash_begin(&content);
-        for (size_t at = 0; at < maps[i].n_bytes; at += BLOCK_BYTES) {
-            const size_t n = maps[i].n_bytes - at < BLOCK_BYTES ? maps[i].n_bytes - at : BLOCK_BYTES;
+        for (size_t at = 0; at < maps[i].n_bytes; at += MB_MAP_BLOCK_BYTES) {
+            const size_t n = maps[i].n_bytes - at < MB_MAP_BLOCK_BYTES ? maps[i].n_bytes - at : MB_MAP_BLOCK_BYTES;
             mb_hash_add(&content, maps[i].data + at, n);
-            release_block(&maps[i], at, n);
+            mb_map_release(&maps[i], at, at + n);
             done += n;
             mb_status status = report(job, "fingerprint", done, total, error);
             if (status != MB_OK) {
@@ -95,8 +91,10 @@ static mb_status check_files(const mb_map *maps, const mb_corpus_options *option
         const char *path = options->files[i];
         mb_text_check check = {0};
         for (size_t at = 0; at < maps[i].n_bytes;) {
-            const size_t to = maps[i].n_bytes - at < BLOCK_BYTES ? maps[i].n_bytes : at + BLOCK_BYTES;
-            at = mb_text_check_range(maps[i].data, maps[i].n_bytes, at, to, &check);
+            const size_t to = maps[i].n_bytes - at < MB_MAP_BLOCK_BYTES ? maps[i].n_bytes : at + MB_MAP_BLOCK_BYTES;
+            const size_t from = at;
+            at = mb_text_check_range(maps[i].data, maps[i].n_bytes, from, to, &check);
+            mb_map_release(&maps[i], from, at);
             mb_status status = report(job, "check", done + at, total, error);
             if (status != MB_OK) {
                 return status;
@@ -132,7 +130,7 @@ static mb_status make_shard(const mb_map *maps, const mb_corpus_options *options
     }
     mb_corpus_tokenize_options tokenize = {.maps = maps, .n_maps = options->n_files, .split = options->split};
     if (options->split != MB_SPLIT_ALL && !mb_held_out_limit(maps, options->n_files, job, &tokenize.held_out_limit)) {
-        return mb_fail(error, MB_ERROR_INTERRUPTED, "stopped while reading the corpus; nothing was kept");
+        return interrupted(error);
     }
     mb_shard_writer *writer = NULL;
     status = mb_dir_make(options->cache_dir, error);

@@ -15,12 +15,13 @@
 #include "minibert/tokenizer.h"
 
 /* The unit of the split is a document, or, of a document longer than 256 lines, each run of 256 lines (so that a text without
- * blank lines can be split too). A unit is held out by its content alone: the same document falls on the same side whatever
- * else the corpus holds, and copies of it all do. Where text was held out of a document's middle, the document ends. */
+ * blank lines can be split too). A unit is held out by the hash of its content: copies of a document fall on the same side, and
+ * a document that is held out stays so when the corpus grows, up to the few that a small corpus takes to reach 1%. Where text
+ * was held out of a document's middle, the document ends. */
 typedef enum mb_split {
     MB_SPLIT_ALL,   /* every document */
     MB_SPLIT_TRAIN, /* all but the held-out documents */
-    MB_SPLIT_VALID, /* a fixed 1% of the documents, chosen by each document's content hash (at least one document) */
+    MB_SPLIT_VALID, /* a fixed 1% of the documents, chosen by each document's content hash (corpus_scan.h has the rule) */
 } mb_split;
 
 typedef struct mb_corpus_options {

@@ -32,8 +32,9 @@ typedef struct mb_corpus_scanner {
 /* False at the end of the last file. */
 bool mb_corpus_scanner_next(mb_corpus_scanner *scanner, mb_section *out);
 
-/* Held-out sections are those whose mb_section_hash is at most this limit: 1% of all hashes or, where no section has one so
- * small, the smallest there is. False when `job` asked to stop. */
+/* Held-out sections are those whose mb_section_hash is at most this limit: 1% of all hashes, and where chance holds out fewer
+ * than 1% of the sections (which matters in a small corpus), as many more as it takes; at least two of four and more sections,
+ * because next-sentence pairs need two documents, and one of fewer. False when `job` asked to stop. */
 bool mb_held_out_limit(const mb_map *maps, size_t n_maps, const mb_job *job, uint64_t *limit);
 uint64_t mb_section_hash(const mb_section *section);
 

@@ -4,10 +4,9 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/threads.h"
+#include "data/map_release.h"
 
 /* A round takes sections up to about 32 MiB, cuts them into pieces of about 128 KiB, tokenizes the pieces in parallel and
  * writes them in order. Many more pieces than threads, so that no thread waits long for the last one. */
@@ -198,14 +197,6 @@ static void report(const mb_corpus_scanner *scanner, uint64_t total_bytes, uint6
                                    .eta_seconds = done == 0 ? NAN : elapsed * (double)(total_bytes - done) / (double)done});
 }
 
-/* The text before `offset` is not needed any more: without this, resident memory grows to the size of the corpus. */
-static void release_text(const mb_map *map, size_t offset) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (offset >= page) {
-        (void)madvise((void *)(uintptr_t)map->data, offset / page * page, MADV_DONTNEED); /* advice only */
-    }
-}
-
 static mb_status run_rounds(round_state *state, const mb_corpus_tokenize_options *options, const mb_job *job,
                             mb_shard_writer *writer, mb_error *error) {
     mb_corpus_scanner scanner = {.maps = options->maps, .n_maps = options->n_maps};
@@ -226,7 +217,7 @@ static mb_status run_rounds(round_state *state, const mb_corpus_tokenize_options
         }
         write_round(state, writer, &pending_start);
         for (size_t i = file_before; i < scanner.n_maps && i <= scanner.file; i++) {
-            release_text(&options->maps[i], i < scanner.file ? options->maps[i].n_bytes : scanner.offset);
+            mb_map_release(&options->maps[i], 0, i < scanner.file ? options->maps[i].n_bytes : scanner.offset);
         }
         report(&scanner, total_bytes, mb_shard_writer_n_tokens(writer), begin_seconds, job);
         if (mb_job_should_stop(job)) {

@@ -28,12 +28,12 @@ static uint64_t split_point(const mb_shard *shard, uint64_t start, uint64_t end,
     return i;
 }
 
-/* The first sequence that starts at or after a token. */
+/* The first sequence that starts at or after a token: in a plan for pairs, sequence i is run i and the runs are in order. */
 static uint64_t first_sequence_from(const mb_sequence_plan *plan, uint64_t token) {
     uint64_t low = 0, high = plan->n;
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
-        if (plan->starts[middle] < token) {
+        if (mb_sequence_plan_run(plan, middle).start < token) {
             low = middle + 1;
         } else {
             high = middle;
@@ -54,7 +54,7 @@ static uint64_t other_sequence(const mb_shard *shard, const mb_sequence_plan *pl
 
 mb_pair mb_pair_draw(const mb_shard *shard, const mb_sequence_plan *plan, uint64_t room, uint64_t seed, uint32_t epoch,
                      uint32_t sequence) {
-    const uint64_t start = plan->starts[sequence], end = plan->starts[sequence + 1];
+    const uint64_t start = mb_sequence_plan_run(plan, sequence).start, end = mb_sequence_plan_run(plan, sequence).end;
     const mb_rng_block draw = mb_rng_at(seed, MB_STREAM_NSP, epoch, sequence, 0);
     mb_pair pair = {.a = start, .a_end = end, .is_next = end - start > 1 && (draw.v[0] & 1) != 0};
     if (end - start > 1) {
@@ -65,11 +65,11 @@ mb_pair mb_pair_draw(const mb_shard *shard, const mb_sequence_plan *plan, uint64
         pair.b_end = end;
         return pair;
     }
-    const uint64_t other = other_sequence(shard, plan, start, draw.v[2]);
-    const uint64_t other_end = plan->starts[other + 1], left = room - (pair.a_end - pair.a);
-    pair.b = plan->starts[other];
-    if (other_end - pair.b <= left) {
-        pair.b_end = other_end;
+    const mb_run other = mb_sequence_plan_run(plan, other_sequence(shard, plan, start, draw.v[2]));
+    const uint64_t left = room - (pair.a_end - pair.a);
+    pair.b = other.start;
+    if (other.end - other.start <= left) {
+        pair.b_end = other.end;
         return pair;
     }
     pair.b_end = pair.b + left;

@@ -28,8 +28,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
+
+#include "data/map_release.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "shards are mapped as they lie on disk, which is little-endian");
 
@@ -75,13 +76,30 @@ static bool ends_are_valid(const uint64_t *ends, uint64_t n, uint64_t last) {
     return previous == last;
 }
 
-static bool ids_are_valid(const uint32_t *tokens, uint64_t n, uint32_t vocab_size) {
+/* Reads all of the body once, block by block: the ids' range and, if wanted, the checksum. */
+static const char *check_body(const mb_shard *shard, bool verify_checksum, uint64_t content_hash) {
+    const size_t token_bytes = shard->n_tokens * sizeof(uint32_t);
+    const size_t n_bytes = shard->map.n_bytes - sizeof(shard_header) - sizeof(shard_footer);
+    const unsigned char *body = shard->map.data + sizeof(shard_header);
+    mb_hash hash;
+    mb_hash_begin(&hash);
     uint32_t largest = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        uint32_t id = tokens[i] & ~MB_SHARD_CONTINUES;
-        largest = id > largest ? id : largest;
+    for (size_t at = 0; at < n_bytes; at += MB_MAP_BLOCK_BYTES) {
+        const size_t to = n_bytes - at < MB_MAP_BLOCK_BYTES ? n_bytes : at + MB_MAP_BLOCK_BYTES;
+        if (verify_checksum) {
+            mb_hash_add(&hash, body + at, to - at);
+        }
+        const size_t last_token = (to < token_bytes ? to : token_bytes) / sizeof(uint32_t);
+        for (size_t i = at / sizeof(uint32_t); i < last_token; i++) {
+            const uint32_t id = shard->tokens[i] & ~MB_SHARD_CONTINUES;
+            largest = id > largest ? id : largest;
+        }
+        mb_map_release(&shard->map, at, sizeof(shard_header) + to);
     }
-    return largest < vocab_size;
+    if (verify_checksum && mb_hash_end(&hash) != content_hash) {
+        return "its content does not match its checksum";
+    }
+    return largest < shard->vocab_size ? NULL : "it holds a token outside the vocabulary";
 }
 
 static mb_status read_shard(const char *path, bool verify_checksum, mb_shard *out, mb_error *error) {
@@ -125,17 +143,15 @@ static mb_status read_shard(const char *path, bool verify_checksum, mb_shard *ou
     out->tokens = (const uint32_t *)(const void *)body;
     out->line_ends = (const uint64_t *)(const void *)(body + token_bytes);
     out->document_ends = out->line_ends + footer.n_lines;
-    if (verify_checksum && mb_hash_bytes(body, body_bytes) != footer.content_hash) {
-        return bad(path, "its content does not match its checksum", error);
+    const char *damage = check_body(out, verify_checksum, footer.content_hash);
+    if (damage != NULL) {
+        return bad(path, damage, error);
     }
     if (!ends_are_valid(out->line_ends, out->n_lines, out->n_tokens)) {
         return bad(path, "its line ends are not increasing", error);
     }
     if (!ends_are_valid(out->document_ends, out->n_documents, out->n_lines)) {
         return bad(path, "its document ends are not increasing", error);
-    }
-    if (!ids_are_valid(out->tokens, out->n_tokens, out->vocab_size)) {
-        return bad(path, "it holds a token outside the vocabulary", error);
     }
     return MB_OK;
 }
@@ -154,11 +170,8 @@ mb_status mb_shard_open(const char *path, bool verify_checksum, mb_shard *out, m
     status = read_shard(path, verify_checksum, out, error);
     if (status != MB_OK) {
         mb_shard_close(out);
-        return status;
     }
-    /* The checks touched every page; training touches a few at a time. Advice only: the mapping is the same without it. */
-    (void)madvise((void *)(uintptr_t)out->map.data, out->map.n_bytes, MADV_DONTNEED);
-    return MB_OK;
+    return status;
 }
 
 void mb_shard_close(mb_shard *shard) {

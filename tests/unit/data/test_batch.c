@@ -17,7 +17,7 @@ typedef struct fixture {
 } fixture;
 
 static const test_shard_options text = {
-    .stream = 20, .n_documents = 80, .max_lines = 8, .max_line_tokens = 25, .max_word_tokens = 3};
+    .stream = 20, .n_documents = 83, .max_lines = 8, .max_line_tokens = 25, .max_word_tokens = 3};
 static const mb_batch_options plain = {.seq_length = 64, .batch_size = 8, .mask_probability = 0.15, .seed = 11};
 
 /* In place: the batcher keeps the address of the shard. */
@@ -82,27 +82,19 @@ static bool batches_equal(const mb_batch *a, const mb_batch *b) {
            memcmp(a->masked_targets, b->masked_targets, (size_t)a->n_masked * 4) == 0;
 }
 
-/* Which sequence of the plan the tokens are, by comparing with the shard; each is found at most once. */
+/* The sequence of the plan whose tokens these are, by comparing with the shard; each is found at most once, -1 if none. */
 static int64_t find_sequence(const fixture *f, const mb_sequence_plan *plan, const int32_t *ids, int32_t n, const bool *seen) {
     for (uint64_t s = 0; s < plan->n; s++) {
-        uint64_t at = plan->starts[s];
-        int32_t i = 1;
-        while (i < n && at <= plan->starts[s + 1]) {
-            if (ids[i] == TEST_SEP) { /* stands where a document or the sequence ends */
-                const bool is_end = at == plan->starts[s + 1] ||
-                                    (at > 0 && mb_shard_document_of(&f->shard, at) != mb_shard_document_of(&f->shard, at - 1));
-                if (!is_end) {
-                    break;
-                }
-                i++;
-            } else if (at < plan->starts[s + 1] && ids[i] == MB_SHARD_ID(f->shard.tokens[at])) {
-                i++;
-                at++;
-            } else {
-                break;
+        int32_t at = 1;
+        bool equal = !seen[s];
+        for (uint64_t r = plan->first_runs[s]; r < plan->first_runs[s + 1] && equal; r++) {
+            const mb_run run = mb_sequence_plan_run(plan, r);
+            for (uint64_t t = run.start; t < run.end && equal; t++, at++) {
+                equal = at < n && ids[at] == MB_SHARD_ID(f->shard.tokens[t]);
             }
+            equal = equal && at < n && ids[at++] == TEST_SEP;
         }
-        if (i == n && at == plan->starts[s + 1] && !seen[s]) {
+        if (equal && at == n) {
             return (int64_t)s;
         }
     }
@@ -411,6 +403,7 @@ Test(batch, bad_options_are_refused) {
         {{.seq_length = 4, .batch_size = 1, .mask_probability = 0.15, .next_sentence = true}, "sequence length 4"},
         {{.seq_length = 64, .batch_size = 0, .mask_probability = 0.15}, "batch size 0"},
         {{.seq_length = 64, .batch_size = -3, .mask_probability = 0.15}, "batch size -3"},
+        {{.seq_length = 1 << 20, .batch_size = 1, .mask_probability = 0.15}, "sequence length 1048576"},
         {{.seq_length = 65536, .batch_size = 32768, .mask_probability = 0.15}, "too large"},
         {{.seq_length = 64, .batch_size = 8, .mask_probability = 0}, "mask probability 0"},
         {{.seq_length = 64, .batch_size = 8, .mask_probability = 1.5}, "mask probability 1.5"},

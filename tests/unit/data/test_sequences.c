@@ -23,50 +23,65 @@ static bool is_document_start(const mb_shard *shard, uint64_t token) {
     return token == (document == 0 ? 0 : mb_shard_document_end(shard, document - 1));
 }
 
-/* Checks the three rules of the header on every sequence, by slow and separate means. */
+/* A run that ends inside its document: as full as whole lines make it, and cut within a line only where they do not. */
+static void check_cut(const mb_shard *shard, mb_run run, uint64_t room) {
+    const uint64_t n = run.end - run.start;
+    if (8 * n < 7 * room) { /* only to keep the next word, or the next line's first one, whole */
+        uint64_t word_end = run.end + 1;
+        while (word_end < shard->n_tokens && (shard->tokens[word_end] & MB_SHARD_CONTINUES)) {
+            word_end++;
+        }
+        cr_assert_gt(word_end - run.start, room, "the run at %lu is cut too early", run.start);
+    } else if (!is_line_start(shard, run.end)) {
+        const uint64_t line = mb_shard_line_of(shard, run.end);
+        const uint64_t whole = line == 0 ? 0 : shard->line_ends[line - 1];
+        cr_assert(whole <= run.start || 8 * (whole - run.start) < 7 * room, "the run at %lu cuts a line without need",
+                  run.start);
+        if (shard->tokens[run.end] & MB_SHARD_CONTINUES) { /* a word is cut only if it is longer than the run */
+            uint64_t word = run.end;
+            while (word > run.start && (shard->tokens[word] & MB_SHARD_CONTINUES)) {
+                word--;
+            }
+            cr_assert_eq(word, run.start, "the run at %lu cuts a word without need", run.start);
+        }
+    }
+}
+
+/* Checks the rules of the header on every sequence, by slow and separate means. */
 static void check_plan(const mb_shard *shard, const mb_sequence_plan *plan, int32_t seq_length, bool pairs) {
     const uint64_t length = (uint64_t)seq_length, room = length - (pairs ? 3 : 2);
     uint64_t n_positions = 0;
-    cr_assert_eq(plan->starts[0], 0);
-    cr_assert_eq(plan->starts[plan->n], shard->n_tokens, "the sequences tile the shard");
+    unsigned char *times = calloc(shard->n_tokens, 1);
     for (uint64_t i = 0; i < plan->n; i++) {
-        const uint64_t start = plan->starts[i], end = plan->starts[i + 1];
-        cr_assert_lt(start, end, "sequence %lu is empty", i);
-        const uint64_t first = mb_shard_document_of(shard, start), last = mb_shard_document_of(shard, end - 1);
-        const uint64_t positions = 1 + (end - start) + (last - first + 1);
+        uint64_t positions = 1;
+        cr_assert_lt(plan->first_runs[i], plan->first_runs[i + 1], "sequence %lu is empty", i);
+        cr_assert(!pairs || plan->first_runs[i] == i, "a pair is made of one run");
+        for (uint64_t r = plan->first_runs[i]; r < plan->first_runs[i + 1]; r++) {
+            const mb_run run = mb_sequence_plan_run(plan, r);
+            cr_assert(run.start < run.end && run.end <= shard->n_tokens);
+            const uint64_t document = mb_shard_document_of(shard, run.start),
+                           document_end = mb_shard_document_end(shard, document);
+            cr_assert_leq(run.end, document_end, "run %lu holds two documents", r);
+            if (r > plan->first_runs[i]) {
+                cr_assert(is_document_start(shard, run.start) && run.end == document_end, "only whole documents join");
+            }
+            if (run.end < document_end) {
+                cr_assert_eq(plan->first_runs[i + 1] - plan->first_runs[i], 1, "nothing joins a document that goes on");
+                check_cut(shard, run, room);
+            }
+            positions += run.end - run.start + 1;
+            for (uint64_t t = run.start; t < run.end; t++) {
+                times[t]++;
+            }
+        }
         cr_assert_leq(positions + (pairs ? 1 : 0), length, "sequence %lu is too long", i);
         n_positions += positions;
-        if (pairs) {
-            cr_assert_eq(first, last, "pairs never hold two documents");
-        }
-        if (last > first) { /* only the first part may be of a document that began before; the others are whole */
-            cr_assert_eq(mb_shard_document_end(shard, last), end, "sequence %lu ends inside a document that joined", i);
-        }
-        const uint64_t document_end = mb_shard_document_end(shard, first);
-        if (end < document_end) { /* a run of a long document */
-            cr_assert_leq(end - start, room);
-            if (8 * (end - start) < 7 * room) {
-                /* only for a word that would be cut: it must reach beyond the room */
-                uint64_t word_end = end + 1;
-                while (word_end < shard->n_tokens && (shard->tokens[word_end] & MB_SHARD_CONTINUES)) {
-                    word_end++;
-                }
-                cr_assert_gt(word_end - start, room, "sequence %lu is cut too early", i);
-            } else if (!is_line_start(shard, end)) { /* a line was cut: whole lines would have left the run too empty */
-                const uint64_t line = mb_shard_line_of(shard, end);
-                const uint64_t whole = line == 0 ? 0 : shard->line_ends[line - 1];
-                cr_assert(whole <= start || 8 * (whole - start) < 7 * room, "sequence %lu cuts a line without need", i);
-            }
-        } else if (i + 1 < plan->n && !pairs) { /* what comes next did not fit whole */
-            const uint64_t next = mb_shard_document_of(shard, end);
-            cr_assert(is_document_start(shard, end));
-            cr_assert_gt(positions + (mb_shard_document_end(shard, next) - end) + 1, length, "document %lu would have fitted",
-                         next);
-        }
     }
-    if (!pairs) {
-        cr_assert_eq(plan->n_positions, n_positions);
+    for (uint64_t t = 0; t < shard->n_tokens; t++) {
+        cr_assert_eq(times[t], 1, "token %lu lies in %d runs", t, times[t]);
     }
+    free(times);
+    cr_assert_eq(plan->n_positions, n_positions);
 }
 
 Test(sequences, follow_the_rules_on_random_text) {
@@ -109,15 +124,23 @@ Test(sequences, hand_worked_example) {
     mb_shard shard;
     cr_assert_eq(mb_shard_open(path, true, &shard, &error), MB_OK);
     mb_sequence_plan plan = plan_of(&shard, 10, false);
-    /* [CLS] 3 [SEP] 3 [SEP] = 9 positions; 1 more with its [SEP] would be 11. Then 1 alone (8 does not fit behind it), 8, and
-     * of the 20: 7 (7/8 of the room, whole line), 7, 6, behind which 2 with its [SEP] would be 11. */
-    const uint64_t expected[] = {0, 6, 7, 15, 22, 29, 35, 37};
-    cr_assert_eq(plan.n, 7);
-    cr_assert_arr_eq(plan.starts, expected, sizeof(expected));
-    cr_assert_eq(plan.n_positions, 9 + 3 + 10 + 9 + 9 + 8 + 4);
+    /* 3 and 3 share a sequence of 9 positions; 1 with its [SEP] would make 11. It waits for company. 8 fills a sequence; of the
+     * 20, 7 (7/8 of the room: whole lines), 7 and 6, behind which 2 with its [SEP] would make 11: it joins the 1. */
+    static const uint64_t expected[][3] = {{0, 3, 0},  {3, 6, 0},   {6, 7, 1},   {35, 37, 1},
+                                           {7, 15, 2}, {15, 22, 3}, {22, 29, 4}, {29, 35, 5}};
+    cr_assert_eq(plan.n, 6);
+    for (uint64_t s = 0, r = 0; s < plan.n; s++) {
+        for (; r < plan.first_runs[s + 1]; r++) {
+            const mb_run run = mb_sequence_plan_run(&plan, r);
+            cr_expect(run.start == expected[r][0] && run.end == expected[r][1] && s == expected[r][2],
+                      "run %lu: %lu to %lu in %lu", r, run.start, run.end, s);
+        }
+    }
+    cr_assert_eq(plan.first_runs[plan.n], 8);
+    cr_assert_eq(plan.n_positions, 9 + 6 + 10 + 9 + 9 + 8);
     mb_sequence_plan_free(&plan);
     plan = plan_of(&shard, 11, false); /* [CLS] 3 [SEP] 3 [SEP] 1 [SEP] = 11 */
-    cr_assert_eq(plan.starts[1], 7);
+    cr_assert_eq(plan.first_runs[1], 3);
     mb_sequence_plan_free(&plan);
     mb_shard_close(&shard);
     free(path);
@@ -125,13 +148,14 @@ Test(sequences, hand_worked_example) {
 }
 
 Test(sequences, are_well_filled_where_documents_allow) {
-    /* Long documents, and documents short beside the sequence: 95% and more. */
+    /* Long documents, documents short beside the sequence, and documents of any length up to one and a half sequences. */
     static const test_shard_options shards[] = {
         {.stream = 6, .n_documents = 60, .max_lines = 200, .max_line_tokens = 60, .max_word_tokens = 3},
         {.stream = 7, .n_documents = 3000, .max_lines = 2, .max_line_tokens = 12, .max_word_tokens = 3},
+        {.stream = 9, .n_documents = 3000, .max_lines = 1, .max_line_tokens = 190, .max_word_tokens = 3},
     };
     char *dir = test_dir_new();
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(shards) / sizeof(shards[0]); i++) {
         mb_shard shard;
         test_shard_new(dir, &shards[i], &shard);
         mb_sequence_plan plan = plan_of(&shard, 128, false);
@@ -153,8 +177,11 @@ Test(sequences, too_short_a_length_is_refused) {
         int32_t length;
         bool pairs;
         mb_status status;
-    } cases[] = {{2, false, MB_ERROR_USAGE}, {3, false, MB_OK}, {0, false, MB_ERROR_USAGE},       {-7, false, MB_ERROR_USAGE},
-                 {4, true, MB_ERROR_USAGE},  {5, true, MB_OK},  {INT32_MIN, true, MB_ERROR_USAGE}};
+    } cases[] = {{2, false, MB_ERROR_USAGE},        {3, false, MB_OK},
+                 {0, false, MB_ERROR_USAGE},        {-7, false, MB_ERROR_USAGE},
+                 {4, true, MB_ERROR_USAGE},         {5, true, MB_OK},
+                 {INT32_MIN, true, MB_ERROR_USAGE}, {1 << 20, false, MB_ERROR_USAGE},
+                 {INT32_MAX, false, MB_ERROR_USAGE}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         mb_sequence_plan plan;
         mb_error error;
