@@ -45,7 +45,7 @@ mb_status mb_added_token_append(mb_tokenizer_parts *parts, int32_t id, bool is_s
     return MB_OK;
 }
 
-static mb_status check_config(const mb_tokenizer_config *config, const char *origin, mb_error *error) {
+mb_status mb_tokenizer_check_config(const mb_tokenizer_config *config, const char *origin, mb_error *error) {
     if (config->max_chars_per_word < 1 || config->max_chars_per_word > 10000) {
         return mb_fail(error, MB_ERROR_FORMAT, "cannot use '%s': max_chars_per_word is %d, expected 1 to 10000", origin,
                        (int)config->max_chars_per_word);
@@ -111,7 +111,7 @@ static void index_added(mb_tokenizer *tokenizer) {
 }
 
 static mb_status build(mb_tokenizer_parts *parts, const char *origin, mb_tokenizer *tokenizer, mb_error *error) {
-    mb_status status = check_config(&parts->config, origin, error);
+    mb_status status = mb_tokenizer_check_config(&parts->config, origin, error);
     if (status == MB_OK) {
         status = find_specials(parts, origin, tokenizer->specials, error);
     }

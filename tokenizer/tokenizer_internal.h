@@ -54,6 +54,8 @@ typedef struct mb_tokenizer_parts {
 } mb_tokenizer_parts;
 /* Takes over (empties) the parts, whatever happens. `origin`: the file's path, for messages. */
 mb_status mb_tokenizer_from_parts(mb_tokenizer_parts *parts, const char *origin, mb_tokenizer **out, mb_error *error);
+/* Are all numbers in range? */
+mb_status mb_tokenizer_check_config(const mb_tokenizer_config *config, const char *origin, mb_error *error);
 void mb_tokenizer_parts_free(mb_tokenizer_parts *parts);
 mb_status mb_added_token_append(mb_tokenizer_parts *parts, int32_t id, bool is_special, mb_error *error);
 
