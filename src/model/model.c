@@ -109,7 +109,7 @@ mb_status mb_model_new(const mb_model_config *config, mb_head head, uint64_t see
     }
     mb_model *model;
     status = mb_model_declare_all(config, head, head != MB_HEAD_MASKED_LM && head != MB_HEAD_TOKEN_CLASSIFIER, &model, error);
-    if (status != MB_OK) {
+    if (!model) {
         return status;
     }
     status = mb_model_allocate(model, true, error);

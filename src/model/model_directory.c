@@ -33,15 +33,16 @@ static part part_of(const char *view_name) {
 
 /* The open files of a directory. */
 typedef struct source {
-    char *config_path, *weights_path;
+    const char *config_path, *weights_path;
+    char *owned_paths[2]; /* behind the two, where they were made here */
     mb_safetensors file;
     bool is_bare; /* names without "bert.", as BertModel writes them */
 } source;
 
 static void source_close(source *from) {
     mb_safetensors_close(&from->file);
-    free(from->config_path);
-    free(from->weights_path);
+    free(from->owned_paths[0]);
+    free(from->owned_paths[1]);
 }
 
 /* The tensor a view is read from, under any of the names it goes by; NULL when the file has none. */
@@ -93,7 +94,9 @@ static mb_status check_weights_exist(const source *from, const char *dir, mb_err
 }
 
 static mb_status source_open(source *from, const char *dir, mb_error *error) {
-    *from = (source){.config_path = mb_path_join(dir, "config.json"), .weights_path = mb_path_join(dir, "model.safetensors")};
+    *from = (source){.owned_paths = {mb_path_join(dir, "config.json"), mb_path_join(dir, "model.safetensors")}};
+    from->config_path = from->owned_paths[0];
+    from->weights_path = from->owned_paths[1];
     mb_status status;
     if (!from->config_path || !from->weights_path) {
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory reading '%s'", dir);
@@ -289,7 +292,7 @@ static mb_status load_with_config(const source *from, mb_head head, mb_model_con
                             (head == MB_HEAD_NONE && find_tensor(from, "bert.pooler.dense.weight"));
     mb_model *model;
     status = mb_model_declare_all(config, head, has_pooler, &model, error);
-    if (status == MB_OK) {
+    if (model) {
         status = fill_model(model, from, left_aside, seed, trainable, error);
     }
     if (status != MB_OK) {
@@ -318,27 +321,29 @@ mb_status mb_model_load(const char *dir, mb_head head, const mb_model_config *co
     return status;
 }
 
-mb_status mb_model_load_weights(mb_model *model, const char *path, mb_error *error) {
-    source from = {.weights_path = strdup(path)};
-    mb_params *params = &model->params;
-    const mb_safetensor **tensors = calloc(params->n_views, sizeof *tensors);
-    mb_status status;
-    if (!from.weights_path || !tensors) {
-        status = mb_fail(error, MB_ERROR_MEMORY, "out of memory reading '%s'", path);
-    } else {
-        status = open_weights(&from, error);
-    }
-    if (status == MB_OK) {
-        status = match_views(&from, params, (const bool[N_PARTS]){false}, tensors, error);
-    }
+static mb_status replace_weights(mb_params *params, const source *from, const mb_safetensor **tensors, mb_error *error) {
+    mb_status status = match_views(from, params, (const bool[N_PARTS]){false}, tensors, error);
     for (size_t i = 0; status == MB_OK && i < params->n_views; i++) {
         const mb_param *view = &params->views[i];
         if (!tensors[i]) {
-            status = mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': the tensor '%s' is missing", path, view->name);
-        } else {
-            status = mb_safetensors_read(&from.file, tensors[i], params->weights + view->offset, view->count, error);
+            return mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': the tensor '%s' is missing", from->weights_path,
+                           view->name);
         }
+        status = mb_safetensors_read(&from->file, tensors[i], params->weights + view->offset, view->count, error);
     }
+    return status;
+}
+
+mb_status mb_model_load_weights(mb_model *model, const char *path, mb_error *error) {
+    source from = {.weights_path = path};
+    mb_status status = open_weights(&from, error);
+    if (status != MB_OK) {
+        source_close(&from);
+        return status;
+    }
+    const mb_safetensor **tensors = calloc(model->params.n_views, sizeof *tensors);
+    status = tensors ? replace_weights(&model->params, &from, tensors, error)
+                     : mb_fail(error, MB_ERROR_MEMORY, "out of memory reading '%s'", path);
     free(tensors);
     source_close(&from);
     return status;
