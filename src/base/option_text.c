@@ -68,11 +68,13 @@ json_t *mb_option_set_to_json(const mb_option_set *set) {
 
 /* --- help --- */
 
-enum { HELP_MAX_COLUMN = 34, HELP_WIDTH = 120 };
+enum { HELP_MAX_COLUMN = 34, HELP_WIDTH = 110 };
 
 /* "--pooling mean|cls|max", "--no-center", "TEXT..." */
 static bool append_flag(mb_buffer *out, const mb_option *option) {
-    const bool list = option->type == MB_OPTION_TEXT_LIST;
+    /* "FILE..." for a list, whether the table spells the dots or not */
+    const bool has_dots = option->argument && strstr(option->argument, "...");
+    const bool list = option->type == MB_OPTION_TEXT_LIST && !has_dots;
     if (option->positional) {
         return mb_buffer_printf(out, "%s%s", option->argument ? option->argument : option->name, list ? "..." : "");
     }

@@ -232,7 +232,9 @@ static mb_status pack(mb_embedder *e, size_t begin, size_t end, mb_model_input *
         const mb_window *window = &e->windows[w];
         e->offsets[w - begin] = (int32_t)at;
         e->ids[at++] = cls;
-        memcpy(e->ids + at, e->encodings[window->line].ids + window->first, window->n * sizeof *e->ids);
+        if (window->n) { /* an empty line's encoding may have no array at all */
+            memcpy(e->ids + at, e->encodings[window->line].ids + window->first, window->n * sizeof *e->ids);
+        }
         at += window->n;
         e->ids[at++] = sep;
         longest = (int32_t)window->n + 2 > longest ? (int32_t)window->n + 2 : longest;
@@ -283,6 +285,9 @@ static const float *encode(mb_embedder *e, const mb_model_input *input) {
 }
 
 static mb_status run_windows(mb_embedder *e, float *vectors, mb_error *error) {
+    if (e->n_windows_total == 0) {
+        return MB_OK;
+    }
     qsort(e->windows, e->n_windows_total, sizeof *e->windows, compare_windows);
     for (size_t begin = 0, end; begin < e->n_windows_total; begin = end) {
         size_t n_tokens = 0;
