@@ -1,0 +1,212 @@
+#include "tests/unit/tokenizer/support.h"
+
+static const char *const pieces[] = {SPECIALS, "un", "##aff", "##able", "hello", "##s", "a", "##a", ",", "中", "e", "##e", "x"};
+enum { UN = 5, AFF, ABLE, HELLO, S, A, AA, COMMA, ZHONG, E, EE, X, N_PIECES };
+
+typedef struct expected_token {
+    int32_t id;
+    uint32_t start, end, word;
+} expected_token;
+
+static void check(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, const expected_token *expected, size_t n) {
+    mb_encoding encoding = {0};
+    mb_error error;
+    cr_assert_eq(mb_tokenizer_encode(tokenizer, text, n_bytes, &encoding, &error), MB_OK);
+    cr_assert_eq(encoding.n_tokens, n, "'%s': %zu tokens, expected %zu", text, encoding.n_tokens, n);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(encoding.ids[i], expected[i].id, "'%s', token %zu: id %d", text, i, encoding.ids[i]);
+        cr_assert_eq(encoding.starts[i], expected[i].start, "'%s', token %zu: start %u", text, i, encoding.starts[i]);
+        cr_assert_eq(encoding.ends[i], expected[i].end, "'%s', token %zu: end %u", text, i, encoding.ends[i]);
+        cr_assert_eq(encoding.words[i], expected[i].word, "'%s', token %zu: word %u", text, i, encoding.words[i]);
+        cr_assert_eq(encoding.types[i], 0);
+    }
+    mb_encoding_free(&encoding);
+}
+#define CHECK(text, ...)                                                                        \
+    do {                                                                                        \
+        const expected_token expected[] = {__VA_ARGS__};                                        \
+        check(tokenizer, text, sizeof(text) - 1, expected, sizeof expected / sizeof *expected); \
+    } while (0)
+
+Test(encode, pieces_offsets_and_words) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    check(tokenizer, "", 0, NULL, 0);
+    check(tokenizer, " \t\n ", 4, NULL, 0);
+    CHECK("unaffable", {UN, 0, 2, 0}, {AFF, 2, 5, 0}, {ABLE, 5, 9, 0});
+    CHECK(" UNaffABLE,Hello", {UN, 1, 3, 0}, {AFF, 3, 6, 0}, {ABLE, 6, 10, 0}, {COMMA, 10, 11, 1}, {HELLO, 11, 16, 2});
+    CHECK("unaffablez a", {1, 0, 10, 0}, {A, 11, 12, 1});
+    CHECK("a\u0301\u00e1a", {A, 0, 1, 0}, {AA, 3, 5, 0}, {AA, 5, 6, 0});
+    CHECK("a中a", {A, 0, 1, 0}, {ZHONG, 1, 4, 1}, {A, 4, 5, 2});
+    CHECK("a\u200ba", {A, 0, 1, 0}, {AA, 4, 5, 0});
+    mb_tokenizer_free(tokenizer);
+}
+
+Test(encode, added_tokens_stay_whole_wherever_they_stand) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    CHECK("[MASK]", {4, 0, 6, 0});
+    CHECK("a[MASK]a", {A, 0, 1, 0}, {4, 1, 7, 1}, {A, 7, 8, 2});
+    CHECK("[[SEP][CLS]", {1, 0, 1, 0}, {3, 1, 6, 1}, {2, 6, 11, 2});
+    CHECK("[mask] a", {1, 0, 1, 0}, {1, 1, 5, 1}, {1, 5, 6, 2}, {A, 7, 8, 3});
+    CHECK("[MASK", {1, 0, 1, 0}, {1, 1, 5, 1});
+    mb_tokenizer_free(tokenizer);
+}
+
+Test(encode, bad_utf8_is_one_replacement_for_each_maximal_part) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    /* clean_text deletes U+FFFD, so the letters around meet */
+    CHECK("a\xff"
+          "a",
+          {A, 0, 1, 0}, {AA, 2, 3, 0});
+    CHECK("a\xe4\xb8", {A, 0, 1, 0});
+    CHECK("\xe4\xb8\xe4\xb8\xad", {ZHONG, 2, 5, 0});
+    mb_tokenizer_free(tokenizer);
+    /* without it each bad part is a character, which the vocabulary knows */
+    static const char *const with_replacement[] = {SPECIALS, "\xEF\xBF\xBD", "##\xEF\xBF\xBD", "a", "##a"};
+    config.clean_text = false;
+    tokenizer = new_tokenizer(with_replacement, 9, &config);
+    CHECK("a\xff\xe4\xb8"
+          "a",
+          {7, 0, 1, 0}, {6, 1, 2, 0}, {6, 2, 4, 0}, {8, 4, 5, 0});
+    CHECK("\xf0\x9f\x98", {5, 0, 3, 0});
+    CHECK("\xed\xa0\x80", {5, 0, 1, 0}, {6, 1, 2, 0}, {6, 2, 3, 0});
+    CHECK("\xc0\xaf", {5, 0, 1, 0}, {6, 1, 2, 0});
+    CHECK("\xf4\x90\x80\x80", {5, 0, 1, 0}, {6, 1, 2, 0}, {6, 2, 3, 0}, {6, 3, 4, 0});
+    mb_tokenizer_free(tokenizer);
+}
+
+Test(encode, longer_than_max_chars_is_unknown) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    for (int32_t max = 1; max <= 40; max += 3) {
+        config.max_chars_per_word = max;
+        mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+        mb_encoding encoding = {0};
+        mb_error error;
+        for (size_t n = 1; n < 60; n++) {
+            for (int accents = 0; accents <= 1; accents++) { /* fast and general path */
+                char text[200] = "";
+                for (size_t i = 0; i < n; i++) {
+                    strcat(text, accents ? "\u00e1" : "A");
+                }
+                cr_assert_eq(mb_tokenizer_encode(tokenizer, text, strlen(text), &encoding, &error), MB_OK);
+                bool is_known = n <= (size_t)max;
+                cr_assert_eq(encoding.n_tokens, is_known ? n : 1, "%zu letters, at most %d: %zu tokens", n, max,
+                             encoding.n_tokens);
+                cr_assert_eq(encoding.ids[0], is_known ? A : 1);
+                cr_assert_eq(encoding.ends[encoding.n_tokens - 1], strlen(text));
+            }
+        }
+        mb_encoding_free(&encoding);
+        mb_tokenizer_free(tokenizer);
+    }
+}
+
+/* A word ends the same whatever its length, what precedes it, and how near the end of the text is: the fast path reads 16
+ * bytes. */
+Test(encode, every_length_at_every_place) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    mb_encoding encoding = {0};
+    mb_error error;
+    for (size_t before = 0; before < 20; before++) {
+        for (size_t length = 1; length < 40; length++) {
+            for (size_t after = 0; after < 20; after++) {
+                size_t n_bytes = before + length + after;
+                char *text = malloc(n_bytes);
+                memset(text, ' ', n_bytes);
+                memset(text + before, 'a', length);
+                cr_assert_eq(mb_tokenizer_encode(tokenizer, text, n_bytes, &encoding, &error), MB_OK);
+                cr_assert_eq(encoding.n_tokens, length);
+                for (size_t i = 0; i < length; i++) {
+                    cr_assert_eq(encoding.ids[i], i == 0 ? A : AA);
+                    cr_assert_eq(encoding.starts[i], before + i);
+                }
+                free(text);
+            }
+        }
+    }
+    mb_encoding_free(&encoding);
+    mb_tokenizer_free(tokenizer);
+}
+
+Test(encode, one_encoding_serves_two_tokenizers) {
+    static const char *const other_pieces[] = {SPECIALS, "##a", "a", "hello"};
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *first = new_tokenizer(pieces, N_PIECES, &config), *second = new_tokenizer(other_pieces, 8, &config);
+    cr_assert_neq(mb_tokenizer_fingerprint(first), mb_tokenizer_fingerprint(second));
+    mb_encoding encoding = {0};
+    mb_error error;
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(mb_tokenizer_encode(i % 2 == 0 ? first : second, "hello", 5, &encoding, &error), MB_OK);
+        cr_assert_eq(encoding.n_tokens, 1);
+        cr_assert_eq(encoding.ids[0], i % 2 == 0 ? HELLO : 7);
+    }
+    mb_encoding_free(&encoding);
+    mb_tokenizer_free(first);
+    mb_tokenizer_free(second);
+}
+
+Test(encode, pairs_have_special_tokens_and_types) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    mb_encoding encoding = {0};
+    mb_error error;
+    cr_assert_eq(mb_tokenizer_encode_pair(tokenizer, "hello a", 7, "x", 1, 0, &encoding, &error), MB_OK);
+    static const int32_t ids[] = {2, HELLO, A, 3, X, 3}, types[] = {0, 0, 0, 0, 1, 1};
+    static const uint32_t words[] = {UINT32_MAX, 0, 1, UINT32_MAX, 0, UINT32_MAX}, starts[] = {0, 0, 6, 0, 0, 0};
+    cr_assert_eq(encoding.n_tokens, 6);
+    cr_assert_arr_eq(encoding.ids, ids, sizeof ids);
+    cr_assert_arr_eq(encoding.types, types, sizeof types);
+    cr_assert_arr_eq(encoding.words, words, sizeof words);
+    cr_assert_arr_eq(encoding.starts, starts, sizeof starts);
+    cr_assert_eq(mb_tokenizer_encode_pair(tokenizer, "hello a", 7, NULL, 0, 3, &encoding, &error), MB_OK);
+    static const int32_t cut[] = {2, HELLO, 3};
+    cr_assert_eq(encoding.n_tokens, 3);
+    cr_assert_arr_eq(encoding.ids, cut, sizeof cut);
+    cr_assert_eq(mb_tokenizer_encode_pair(tokenizer, "a", 1, NULL, 0, 1, &encoding, &error), MB_ERROR_USAGE);
+    cr_assert_eq(mb_tokenizer_encode_pair(tokenizer, "a", 1, "a", 1, 2, &encoding, &error), MB_ERROR_USAGE);
+    cr_assert_eq(mb_tokenizer_encode_pair(tokenizer, "", 0, NULL, 0, 0, &encoding, &error), MB_OK);
+    cr_assert_eq(encoding.n_tokens, 2);
+    mb_encoding_free(&encoding);
+    mb_tokenizer_free(tokenizer);
+}
+
+Test(decode, glues_continuations_and_punctuation) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    mb_error error;
+    static const int32_t ids[] = {2, UN, AFF, ABLE, COMMA, HELLO, 3};
+    char *text = mb_tokenizer_decode(tokenizer, ids, 7, true, &error);
+    cr_assert_str_eq(text, "unaffable, hello");
+    free(text);
+    text = mb_tokenizer_decode(tokenizer, ids, 7, false, &error);
+    cr_assert_str_eq(text, "[CLS] unaffable, hello [SEP]");
+    free(text);
+    text = mb_tokenizer_decode(tokenizer, ids, 0, true, &error);
+    cr_assert_str_eq(text, "");
+    free(text);
+    static const int32_t bad[] = {N_PIECES};
+    cr_assert_null(mb_tokenizer_decode(tokenizer, bad, 1, true, &error));
+    cr_assert_eq(error.status, MB_ERROR_USAGE);
+    static const int32_t negative[] = {-1};
+    cr_assert_null(mb_tokenizer_decode(tokenizer, negative, 1, true, &error));
+    mb_tokenizer_free(tokenizer);
+}
+
+Test(vocabulary, answers_questions) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    cr_assert_eq(mb_tokenizer_vocab_size(tokenizer), N_PIECES);
+    cr_assert_str_eq(mb_tokenizer_piece(tokenizer, AFF), "##aff");
+    cr_assert_null(mb_tokenizer_piece(tokenizer, -1));
+    cr_assert_null(mb_tokenizer_piece(tokenizer, N_PIECES));
+    cr_assert_eq(mb_tokenizer_id(tokenizer, "hello"), HELLO);
+    cr_assert_eq(mb_tokenizer_id(tokenizer, "hell"), -1);
+    cr_assert_eq(mb_tokenizer_special(tokenizer, MB_SPECIAL_MASK), 4);
+    cr_assert(mb_tokenizer_is_continuation(tokenizer, S));
+    cr_assert_not(mb_tokenizer_is_continuation(tokenizer, HELLO));
+    cr_assert_eq(mb_tokenizer_get_config(tokenizer)->model_max_length, 512);
+    mb_tokenizer_free(tokenizer);
+}
