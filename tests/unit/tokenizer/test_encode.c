@@ -195,6 +195,21 @@ Test(decode, glues_continuations_and_punctuation) {
     mb_tokenizer_free(tokenizer);
 }
 
+Test(decode, glues_contractions) {
+    static const char *const contractions[] = {SPECIALS, "do", "n't", "we", "'re", "'ve", "'s", "'m", "nt", "##'s", "!"};
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(contractions, 15, &config);
+    mb_error error;
+    static const int32_t ids[] = {5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
+    char *text = mb_tokenizer_decode(tokenizer, ids, 10, true, &error);
+    cr_assert_str_eq(text, "don't we're've's'm nt's!");
+    free(text);
+    text = mb_tokenizer_decode(tokenizer, ids + 8, 2, true, &error); /* the first piece stays as it is */
+    cr_assert_str_eq(text, "##'s!");
+    free(text);
+    mb_tokenizer_free(tokenizer);
+}
+
 Test(vocabulary, answers_questions) {
     mb_tokenizer_config config = mb_tokenizer_config_default();
     mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);

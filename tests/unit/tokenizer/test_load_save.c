@@ -126,20 +126,26 @@ Test(load, settings_of_tokenizer_json_alone_and_overruled) {
         dir, "tokenizer.json",
         JSON("{\"type\": \"BertNormalizer\", \"clean_text\": false, \"handle_chinese_chars\": false, \"strip_accents\": true, "
              "\"lowercase\": false}",
-             "\"max_input_chars_per_word\": 50,", ", \"a\": 5", "{\"id\": 6, \"content\": \"<x>\", \"special\": true}"));
+             "\"max_input_chars_per_word\": 50,", ", \"a\": 5",
+             "{\"id\": 6, \"content\": \"<x>\", \"special\": true}, {\"id\": 7, \"content\": \"<x>a\"}, "
+             "{\"id\": 8, \"content\": \"<x\"}"));
     cr_assert_eq(load(dir, &tokenizer, &error), MB_OK, "%s", error.message);
     const mb_tokenizer_config *config = mb_tokenizer_get_config(tokenizer);
     cr_assert(!config->clean_text && !config->tokenize_chinese_chars && !config->do_lower_case);
     cr_assert_eq(config->strip_accents, 1);
     cr_assert_eq(config->max_chars_per_word, 50);
     cr_assert_eq(config->model_max_length, 512);
-    cr_assert_eq(mb_tokenizer_vocab_size(tokenizer), 7);
+    cr_assert_eq(mb_tokenizer_vocab_size(tokenizer), 9);
     mb_encoding encoding = {0};
-    cr_assert_eq(mb_tokenizer_encode(tokenizer, "a<x>a[SEP]", 10, &encoding, &error), MB_OK);
-    static const int32_t ids[] = {5, 6, 5, 3};
-    cr_assert_eq(encoding.n_tokens, 4);
+    cr_assert_eq(mb_tokenizer_encode(tokenizer, "a<x>a<x><x>a[SEP]<xa", 20, &encoding, &error), MB_OK);
+    static const int32_t ids[] = {5, 7, 6, 7, 3, 8, 5}; /* the longest added token that fits */
+    cr_assert_eq(encoding.n_tokens, 7);
     cr_assert_arr_eq(encoding.ids, ids, sizeof ids);
     mb_encoding_free(&encoding);
+    static const int32_t added[] = {6, 7, 3}; /* 7 is not special */
+    char *text = mb_tokenizer_decode(tokenizer, added, 3, true, &error);
+    cr_assert_str_eq(text, "<x>a");
+    free(text);
     mb_tokenizer_free(tokenizer);
 
     write_in(dir, "tokenizer_config.json",
