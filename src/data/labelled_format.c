@@ -106,8 +106,8 @@ static mb_status read_header(const mb_labelled_source *source, mb_span line, siz
 
 static mb_status scan_tsv(const mb_labelled_source *source, mb_labelled_visit *visit, void *context, mb_error *error) {
     mb_span rest = {source->text, source->n_bytes}, line;
-    size_t n_columns;
-    int place[MB_N_FIELDS];
+    size_t n_columns = 0;
+    int place[MB_N_FIELDS] = {-1, -1, -1};
     if (!next_line(&rest, &line)) {
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it is empty", source->name);
     }

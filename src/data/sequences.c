@@ -112,7 +112,7 @@ static void add_documents(plan_builder *builder, const mb_shard *shard, uint64_t
 /* Sorts the runs by sequence, those of one sequence as they were found (a counting sort); false without memory. */
 static bool sort_runs(const plan_builder *builder, mb_sequence_plan *out) {
     const uint64_t n = builder->n_sequences, n_runs = builder->n_runs;
-    out->runs = malloc(n_runs * sizeof(*out->runs));
+    out->runs = calloc(n_runs + 1, sizeof(*out->runs));
     out->first_runs = calloc(n + 2, sizeof(*out->first_runs));
     if (out->runs == NULL || out->first_runs == NULL) {
         return false;

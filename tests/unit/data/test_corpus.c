@@ -516,6 +516,18 @@ Test(corpus, sections_tile_text_without_white_space) {
     free(bytes);
 }
 
+Test(corpus, a_byte_order_mark_is_not_in_the_first_section) {
+    const mb_map maps[] = {{(const unsigned char *)"\xef\xbb\xbf"
+                                                   "ab",
+                            5},
+                           {(const unsigned char *)"\xef\xbb\xbf", 3}};
+    mb_corpus_scanner scanner = {.maps = maps, .n_maps = 2};
+    mb_section section;
+    cr_assert(mb_corpus_scanner_next(&scanner, &section));
+    cr_expect(section.n_bytes == 2 && memcmp(section.text, "ab", 2) == 0 && section.starts_document);
+    cr_expect(!mb_corpus_scanner_next(&scanner, &section));
+}
+
 Test(corpus, utf8_check_against_the_standard) {
     static const struct {
         const char *text;

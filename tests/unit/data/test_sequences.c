@@ -90,6 +90,7 @@ Test(sequences, follow_the_rules_on_random_text) {
         {.stream = 2, .n_documents = 50, .max_lines = 40, .max_line_tokens = 30, .max_word_tokens = 3},
         {.stream = 3, .n_documents = 10, .max_lines = 4, .max_line_tokens = 700, .max_word_tokens = 4},
         {.stream = 4, .n_documents = 20, .max_lines = 5, .max_line_tokens = 100, .max_word_tokens = 60},
+        {.stream = 10, .n_documents = 400, .max_lines = 3, .max_line_tokens = 200, .max_word_tokens = 2},
         {.stream = 5, .n_documents = 1, .max_lines = 1, .max_line_tokens = 1, .max_word_tokens = 1},
     };
     static const int32_t lengths[] = {5, 6, 16, 33, 128, 512};

@@ -120,12 +120,12 @@ Test(shard, well_sealed_nonsense_is_refused) {
         {"no tokens", N_TOKENS, 8, 0, "counts"},
         {"one token more", N_TOKENS, 8, 8, "line ends"},
         {"three tokens more", N_TOKENS, 8, 10, "counts"},
-        {"tokens that overflow", N_TOKENS, 8, UINT64_MAX / 4 + 3, "counts"},
+        {"tokens that overflow", N_TOKENS, 8, (UINT64_C(1) << 62) + 8, "counts"}, /* 4 times this is 32 again */
         {"most tokens", N_TOKENS, 8, UINT64_MAX, "counts"},
         {"no lines", N_LINES, 8, 0, "counts"},
-        {"lines that overflow", N_LINES, 8, UINT64_MAX / 8 + 5, "counts"},
+        {"lines that overflow", N_LINES, 8, (UINT64_C(1) << 61) + 4, "counts"},
         {"no documents", N_DOCUMENTS, 8, 0, "counts"},
-        {"documents that overflow", N_DOCUMENTS, 8, UINT64_MAX / 8 + 3, "counts"},
+        {"documents that overflow", N_DOCUMENTS, 8, (UINT64_C(1) << 61) + 2, "counts"},
         {"size", SIZE, 8, SMALL_BYTES - 1, "incomplete"},
         {"content hash", CONTENT_HASH, 8, 1, "checksum"},
         {"id", TOKENS + 8, 4, 30, "outside the vocabulary"},
@@ -163,6 +163,23 @@ Test(shard, well_sealed_nonsense_is_refused) {
         cr_expect_not_null(strstr(error.message, cases[i].message), "%s: %s", cases[i].what, error.message);
     }
     mb_buffer_free(&original);
+    free(path);
+    test_dir_free(dir);
+}
+
+Test(shard, an_empty_one_is_refused) {
+    char *dir = test_dir_new(), *path = write_small(dir);
+    mb_buffer bytes = {0};
+    mb_error error;
+    cr_assert_eq(mb_file_read(path, &bytes, &error), MB_OK);
+    uint64_t footer[8] = {0, 0, 0, HEADER + FOOTER, mb_hash_bytes("", 0)}; /* no tokens, lines, documents; rightly sealed */
+    memcpy(&footer[7], bytes.data + bytes.n_bytes - 8, 8);
+    memcpy(bytes.data + HEADER, footer, 48);
+    footer[6] = mb_hash_bytes(bytes.data, HEADER + 48);
+    memcpy(bytes.data + HEADER, footer, FOOTER);
+    cr_expect_eq(open_bytes(dir, bytes.data, HEADER + FOOTER, true, &error), MB_ERROR_FORMAT);
+    cr_expect_not_null(strstr(error.message, "counts"), "%s", error.message);
+    mb_buffer_free(&bytes);
     free(path);
     test_dir_free(dir);
 }
