@@ -115,23 +115,35 @@ def check_minilm(minibert, directory, n_lines):
     check(f"MiniLM: lines of {n_lines} whose ids differ", sum(a != b for a, b in zip(expected, got)) + abs(len(expected) - len(got)), 0)
 
     model = BertModel.from_pretrained(directory).eval()
-    worst, n_tokens = 0.0, 0
-    states = token_states(minibert, directory, lines)
     with torch.no_grad():
-        for ids, state in zip(expected, states, strict=True):
-            reference = model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy()
-            if reference.shape != state.shape:
-                check(f"MiniLM: states of shape {state.shape}, expected {reference.shape}", 1, 0)
-                return
-            worst = max(worst, float(np.abs(reference - state).max()))
-            n_tokens += len(ids)
-    check(f"MiniLM: last hidden states of {n_tokens} tokens, max abs difference", worst, 1e-4)
+        states = [model(input_ids=torch.tensor([ids])).last_hidden_state[0].numpy() for ids in expected]
+    with tempfile.TemporaryDirectory() as work:
+        tokens, rows = embed(minibert, directory, lines, "tokens", work)
+        pooled = {pooling: embed(minibert, directory, lines[:100], pooling, work)[0] for pooling in ("cls", "mean", "max")}
+    n_rows = [len(state) - 2 for state in states]  # a row for each wordpiece, none for [CLS] and [SEP]
+    if rows != [number for number, n in enumerate(n_rows, 1) for _ in range(n)]:
+        check("MiniLM: lines whose number of token vectors differs", sum(rows.count(i) != n for i, n in enumerate(n_rows, 1)), 0)
+        return
+    of_tokens = np.concatenate([state[1:-1] for state in states])
+    check(f"MiniLM: last hidden states of {len(of_tokens)} wordpieces, max abs difference", distance(tokens, of_tokens), 1e-4)
+    check("MiniLM: last hidden states of [CLS], max abs difference", distance(pooled["cls"], [state[0] for state in states[:100]]), 1e-4)
+    for pooling in ("mean", "max"):
+        reference = [getattr(state, pooling)(axis=0) for state in states[:100]]
+        check(f"MiniLM: {pooling} over all positions, max abs difference", distance(pooled[pooling], reference), 1e-4)
 
 
-def token_states(minibert, directory, lines):
-    """The last hidden states of every line, special tokens included."""
-    output = minibert("embed", "--model", directory, "--pooling", "tokens", "--format", "jsonl", "--max-length", "512", lines=lines)
-    return [np.array(json.loads(line)["vectors"], dtype=np.float32) for line in output.split("\n")[:-1]]
+def distance(a, b):
+    return float(np.abs(a - np.array(b)).max())
+
+
+def embed(minibert, directory, lines, pooling, work):
+    """The vectors, and for tokens the 1-based number of the line that each belongs to."""
+    vectors, index = f"{work}/vectors.npy", f"{work}/index.tsv"
+    more = ["--index", index] if pooling == "tokens" else []
+    minibert("embed", "--model", directory, "--pooling", pooling, "--format", "npy", "--out", vectors, "--max-length", "512", "--quiet", *more,
+             lines=lines)
+    rows = [int(line.split("\t")[0]) for line in open(index, encoding="utf8").read().split("\n")[:-1]] if more else None
+    return np.load(vectors), rows
 
 
 # --- 2. masked language models ---

@@ -40,8 +40,8 @@ labelled 3 60 > dev.tsv
 labelled 4 60 > test.tsv
 
 # --- pretrain ---
-shape=(--layers 1 --hidden 64 --heads 2 --intermediate 128 --seq-length 32 --batch-size 16 --vocab-size 200)
-run pretrain --corpus corpus.txt --out model "${shape[@]}" --steps 150 --lr 5e-3 --dropout 0 > pretrain.json
+shape=(--layers 1 --hidden 64 --heads 2 --intermediate 128 --seq-length 12 --batch-size 32 --vocab-size 200)
+run pretrain --corpus corpus.txt --out model "${shape[@]}" --steps 1000 --lr 3e-3 --dropout 0 --threads 1 > pretrain.json
 for file in config.json model.safetensors vocab.txt tokenizer.json tokenizer_config.json training.json metrics.jsonl; do
     [ -s "model/$file" ] || fail "pretrain left no model/$file"
 done
@@ -58,7 +58,7 @@ run pretrain --corpus corpus.txt --out other "${shape[@]}" --steps 10 --seed 7 >
 ! cmp -s again/model.safetensors other/model.safetensors || fail "the seed changes nothing"
 
 # --- finetune, evaluate, predict ---
-run finetune --model model --task classify --train train.tsv --dev dev.tsv --out classifier --epochs 2 --lr 2e-3 > finetune.json
+run finetune --model model --task classify --train train.tsv --dev dev.tsv --out classifier --threads 1 --epochs 8 --lr 2e-3 --batch-size 8 > finetune.json
 run evaluate --model classifier --data test.tsv > test.json
 accuracy=$(member accuracy test.json)
 holds "$accuracy > 0.8" "the topics are told apart by their words alone"
@@ -81,11 +81,14 @@ query=$(sed -n 7p texts.txt)
 run neighbors --model model --corpus texts.txt "$query" > near.txt
 head -n 1 near.txt | grep -qF "$query" || fail "a text's nearest neighbour is not the text itself: $(head -n 1 near.txt)"
 
-run fill-mask --model model --top-k 3 "The old captain steers the [MASK] today." > filled.tsv
-[ "$(grep -c . filled.tsv)" -eq 3 ] || fail "fill-mask --top-k 3 wrote $(grep -c . filled.tsv) lines"
-head -n 1 filled.tsv | grep -qE '^(boat|ferry|vessel|tanker)	' || fail "fill-mask: '$(head -n 1 filled.tsv)' after 'steers the'"
-awk -F '\t' 'NF == 3 && ($2 <= 0 || $2 > 1 || (NR > 1 && $2 > last)) { exit 1 } { last = $2 }' filled.tsv ||
-    fail "fill-mask: probabilities out of order or out of (0,1]"
+# What can stand before the adverb: one of the twelve objects.
+run fill-mask --model model --top-k 4 "The old captain steers the [MASK] today." > filled.tsv
+[ "$(wc -l < filled.tsv)" -eq 4 ] || fail "fill-mask --top-k 4 wrote $(wc -l < filled.tsv) lines"
+objects='mouse|rabbit|cow|duck|boat|ferry|vessel|tanker|soup|bread|cake|pasta'
+[ "$(grep -cE "^($objects)	" filled.tsv)" -eq 4 ] || { cat filled.tsv >&2; fail "fill-mask: not four objects"; }
+grep -qE "	The old captain steers the ($objects) today\.$" filled.tsv || { cat filled.tsv >&2; fail "fill-mask: the mask is not filled"; }
+awk -F '\t' '$2 <= 0 || $2 > last { exit 1 } { last = $2; sum += $2 } END { if (sum > 1) exit 1 }' last=1 filled.tsv ||
+    { cat filled.tsv >&2; fail "fill-mask: probabilities out of order or above 1 together"; }
 
 # --- bad input: one line, the right exit code, nothing written ---
 refuses() { # expected_code arguments...
