@@ -145,9 +145,8 @@ static mb_status encode_segment(const mb_tokenizer *tokenizer, scratch *memory, 
     mb_words_begin(&words, &memory->reader, text, from, to);
     while (mb_words_next(&words)) {
         uint32_t word = (*n_words)++;
-        mb_status status = mb_encoding_reserve(out, MB_CACHE_PIECES, error);
-        if (status != MB_OK) {
-            return status;
+        if (out->capacity - out->n_tokens < MB_CACHE_PIECES && mb_encoding_reserve(out, MB_CACHE_PIECES, error) != MB_OK) {
+            return MB_ERROR_MEMORY;
         }
         if (words.n_bytes < MB_KEY_BYTES && !words.too_long) {
             const mb_cache_entry *entry = &memory->cache[mb_cache_slot(words.key)];
@@ -160,7 +159,7 @@ static mb_status encode_segment(const mb_tokenizer *tokenizer, scratch *memory, 
                 continue;
             }
         }
-        status = encode_word(tokenizer, memory, &words, word, out, error);
+        mb_status status = encode_word(tokenizer, memory, &words, word, out, error);
         if (status != MB_OK) {
             return status;
         }

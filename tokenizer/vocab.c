@@ -71,7 +71,7 @@ mb_status mb_vocab_add(mb_vocab *vocab, const char *text, size_t n_bytes, const 
     const char *why = refusal(text, n_bytes);
     int32_t old = why == NULL ? mb_vocab_find(vocab, text, n_bytes) : -1;
     char place[32] = "";
-    if (line > 0) {
+    if (line > 0 && (why != NULL || old >= 0)) {
         snprintf(place, sizeof place, "line %zu: ", line);
     }
     if (why != NULL) {

@@ -2,21 +2,26 @@
  *
  * The pieces lie in a trie with two roots, one for the beginning of a word and one for "##" pieces. Each step of the greedy
  * rule walks down from a root and keeps the last piece passed, so a byte of the word is looked at no more often than the
- * longest piece has bytes: linear in the text. Edges are one open-addressing hash table from (node, byte) to node. */
+ * longest piece has bytes: linear in the text. The trie is a double array (Aoe 1989): the child of `node` by `byte` is at base
+ * ^ byte, if the node there says that `node` is its parent. */
 #ifndef MB_TOKENIZER_WORDPIECE_H
 #define MB_TOKENIZER_WORDPIECE_H
 
 #include "tokenizer/normalize.h"
 
-typedef struct mb_trie_edge {
-    uint32_t key;  /* node << 8 | byte, plus 1 so that 0 means empty */
-    uint32_t next; /* node */
-} mb_trie_edge;
+#define MB_TRIE_ACCEPTS 0x80000000u /* in base: a piece ends here */
+
+/* The first two nodes. */
+enum { MB_TRIE_ROOT_WORD, MB_TRIE_ROOT_CONTINUATION };
+
+typedef struct mb_trie_node {
+    uint32_t base;
+    uint32_t parent; /* index + 1; 0: a free place; UINT32_MAX: a root */
+} mb_trie_node;
 
 typedef struct mb_trie {
-    mb_trie_edge *edges;
-    size_t edge_mask; /* capacity - 1; the capacity is a power of two, at least twice the number of edges */
-    int32_t *pieces;  /* of each node: the id of the piece that ends there, or -1 */
+    mb_trie_node *nodes; /* whole blocks of 256, so that base ^ byte stays inside */
+    int32_t *pieces;     /* id of the piece that ends at each node, where MB_TRIE_ACCEPTS is set */
     size_t n_nodes;
 } mb_trie;
 
@@ -25,7 +30,8 @@ typedef struct mb_piece {
     uint32_t end; /* in normalized bytes of the word; it begins where the one before ends */
 } mb_piece;
 
-/* `pieces` are in id order, n_pieces < 2^31, "##" marks continuations. Status MEMORY, or FORMAT when they are too many. */
+/* `pieces` are in id order, n_pieces < 2^31, "##" marks continuations. Status MEMORY, or FORMAT when they are too long in all.
+ */
 mb_status mb_trie_build(mb_trie *trie, const char *const *pieces, size_t n_pieces, mb_error *error);
 void mb_trie_free(mb_trie *trie);
 /* Splits one word. `out` needs room for n_bytes pieces. Returns how many, 0 when the word cannot be split: [UNK]. */
@@ -33,7 +39,7 @@ size_t mb_trie_match(const mb_trie *trie, const unsigned char *word, size_t n_by
 
 /* A word's pieces are the same each time, and words follow Zipf's law: a direct-mapped cache in front of the trie. It belongs
  * to the caller's mb_encoding, so threads share nothing. */
-enum { MB_CACHE_BITS = 13, MB_CACHE_PIECES = 3 };
+enum { MB_CACHE_BITS = 14, MB_CACHE_PIECES = 3 };
 
 typedef struct mb_cache_entry {
     mb_word_key key; /* {0, 0}: empty, since a key holds a length of at least 1 */
