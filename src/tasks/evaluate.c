@@ -119,7 +119,8 @@ static mb_status score_text(const mb_evaluate_options *o, const mb_text_model *m
     mb_masked_lm_score score = {0};
     mb_tape *tape = mb_tape_new(false);
     mb_status status = tape == NULL ? out_of_memory(error) : mb_batcher_new(shard, m->tokenizer, &options, &batcher, error);
-    status = status == MB_OK ? mb_masked_lm_evaluate(m->model, tape, batcher, 0, &batch, true, job, &score, error) : status;
+    const mb_masked_lm_evaluation what = {.batcher = batcher, .stoppable = true, .job = job};
+    status = status == MB_OK ? mb_masked_lm_evaluate(m->model, tape, &what, &batch, &score, error) : status;
     status = status == MB_OK ? mb_masked_lm_score_to_json(&score, result, error) : status;
     if (status == MB_OK && json_object_set_new(result, "unigram_entropy", json_real(mb_shard_unigram_entropy(shard))) != 0) {
         status = out_of_memory(error);

@@ -17,16 +17,20 @@ static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_
     mb_pretrain_run *run = context;
     const int32_t n = (int32_t)run->options->grad_accum;
     mb_status status = mb_prefetch_next(run->prefetch, n, run->group, error);
-    return status != MB_OK
-               ? status
-               : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, (uint64_t)run->options->seed, step, sums, error);
+    return status != MB_OK ? status
+                           : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, run->options->nsp,
+                                                     (uint64_t)run->options->seed, step, sums, error);
 }
 
 static mb_status evaluate(void *context, int64_t step, bool final, json_t *record, mb_error *error) {
     mb_pretrain_run *run = context;
-    const int64_t n_sequences = final ? MB_PRETRAIN_FINAL_EVAL_SEQUENCES : MB_PRETRAIN_EVAL_SEQUENCES;
-    mb_status status = mb_masked_lm_evaluate(run->model, run->inference, run->valid_batcher, n_sequences, &run->eval_batch,
-                                             false, run->job, &run->score, error);
+    const mb_masked_lm_evaluation what = {
+        .batcher = run->valid_batcher,
+        .max_sequences = final ? MB_PRETRAIN_FINAL_EVAL_SEQUENCES : MB_PRETRAIN_EVAL_SEQUENCES,
+        .next_sentence = run->options->nsp,
+        .job = run->job,
+    };
+    mb_status status = mb_masked_lm_evaluate(run->model, run->inference, &what, &run->eval_batch, &run->score, error);
     status = status == MB_OK ? mb_masked_lm_score_to_json(&run->score, record, error) : status;
     if (status == MB_OK && json_object_set_new(record, "unigram_entropy", json_real(run->unigram_entropy)) != 0) {
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");

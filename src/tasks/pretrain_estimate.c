@@ -45,8 +45,8 @@ static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *
     for (int i = 0; i <= TIMED_STEPS; i++) { /* the first warms up */
         mb_step_sums sums = {0};
         const double began = mb_clock_seconds();
-        mb_status status =
-            mb_masked_lm_accumulate(run->model, run->tape, &batch, 1, (uint64_t)run->options->seed, i, &sums, error);
+        mb_status status = mb_masked_lm_accumulate(run->model, run->tape, &batch, 1, run->options->nsp,
+                                                   (uint64_t)run->options->seed, i, &sums, error);
         if (status != MB_OK) {
             return status;
         }

@@ -12,16 +12,12 @@ static mb_model_input input_of(const mb_batch *batch) {
     };
 }
 
-static bool predicts_next_sentence(const mb_model *model, const mb_batch *batch) {
-    return mb_model_get_head(model) == MB_HEAD_PRETRAINING && batch->next_sentence != NULL;
-}
-
 static mb_status memory_error(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory in the model: try a smaller --batch-size");
 }
 
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
-                                  uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error) {
+                                  bool next_sentence, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error) {
     *sums = (mb_step_sums){0};
     int64_t n_sequences = 0;
     for (int32_t i = 0; i < n_batches; i++) {
@@ -37,7 +33,7 @@ mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch
         mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
         mb_tensor *loss = mb_model_masked_lm_loss(model, tape, hidden, batch->masked_rows, batch->masked_targets,
                                                   batch->n_masked, 1.0 / (double)sums->n_targets, &n_correct);
-        if (predicts_next_sentence(model, batch)) {
+        if (next_sentence) {
             mb_tensor *logits = mb_model_next_sentence_logits(model, tape, &input, hidden);
             loss = mb_add(tape, loss, mb_cross_entropy(tape, logits, batch->next_sentence, 1.0 / (double)n_sequences));
         }
@@ -57,7 +53,8 @@ typedef struct totals {
     int64_t n_masked, n_correct, n_sequences, n_pairs, n_next_correct;
 } totals;
 
-static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch, totals *sum, mb_error *error) {
+static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch, bool next_sentence, totals *sum,
+                           mb_error *error) {
     const mb_model_input input = input_of(batch);
     int64_t n_correct = 0;
     mb_tape_begin(tape, 0, 0);
@@ -72,7 +69,7 @@ static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch
     sum->n_masked += batch->n_masked;
     sum->n_correct += n_correct;
     sum->n_sequences += batch->n_sequences;
-    if (predicts_next_sentence(model, batch)) {
+    if (next_sentence) {
         mb_tensor *logits = mb_model_next_sentence_logits(model, tape, &input, hidden);
         next_loss = mb_cross_entropy(tape, logits, batch->next_sentence, 1);
         if (next_loss == NULL) {
@@ -88,29 +85,28 @@ static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch
     return MB_OK;
 }
 
-mb_status mb_masked_lm_evaluate(mb_model *model, mb_tape *tape, const mb_batcher *batcher, int64_t max_sequences,
-                                mb_batch *batch, bool stoppable, const mb_job *job, mb_masked_lm_score *score,
-                                mb_error *error) {
+mb_status mb_masked_lm_evaluate(mb_model *model, mb_tape *tape, const mb_masked_lm_evaluation *what, mb_batch *batch,
+                                mb_masked_lm_score *score, mb_error *error) {
     totals sum = {0};
-    const int64_t n_batches = mb_batcher_batches_per_epoch(batcher);
-    for (int64_t i = 0; i < n_batches && (max_sequences == 0 || sum.n_sequences < max_sequences); i++) {
-        mb_status status = mb_batcher_get(batcher, i, batch, error);
-        status = status == MB_OK ? add_batch(model, tape, batch, &sum, error) : status;
+    const int64_t n_batches = mb_batcher_batches_per_epoch(what->batcher);
+    for (int64_t i = 0; i < n_batches && (what->max_sequences == 0 || sum.n_sequences < what->max_sequences); i++) {
+        mb_status status = mb_batcher_get(what->batcher, i, batch, error);
+        status = status == MB_OK ? add_batch(model, tape, batch, what->next_sentence, &sum, error) : status;
         if (status != MB_OK) {
             return status;
         }
-        if (stoppable && mb_job_should_stop(job)) {
+        if (what->stoppable && mb_job_should_stop(what->job)) {
             return mb_fail(error, MB_ERROR_INTERRUPTED, "stopped during the evaluation");
         }
-        mb_job_progress(job, &(mb_progress){.phase = "evaluate",
-                                            .unit = "batches",
-                                            .done = i + 1,
-                                            .total = n_batches,
-                                            .loss = sum.masked_loss / (double)sum.n_masked,
-                                            .learning_rate = NAN,
-                                            .tokens_per_second = NAN,
-                                            .elapsed_seconds = NAN,
-                                            .eta_seconds = NAN});
+        mb_job_progress(what->job, &(mb_progress){.phase = "evaluate",
+                                                  .unit = "batches",
+                                                  .done = i + 1,
+                                                  .total = n_batches,
+                                                  .loss = sum.masked_loss / (double)sum.n_masked,
+                                                  .learning_rate = NAN,
+                                                  .tokens_per_second = NAN,
+                                                  .elapsed_seconds = NAN,
+                                                  .eta_seconds = NAN});
     }
     const double loss = sum.masked_loss / (double)sum.n_masked;
     if (!isfinite(loss) || !isfinite(sum.next_loss)) {

@@ -1,5 +1,5 @@
-/* The masked-LM objective (Devlin et al. 2019, 3.1): joins data/batch.h and model/model.h. With next-sentence batches and
- * MB_HEAD_PRETRAINING the next-sentence loss is added, as BERT does. */
+/* The masked-LM objective (Devlin et al. 2019, 3.1): joins data/batch.h and model/model.h. With `next_sentence` (batches of
+ * pairs, a model with MB_HEAD_PRETRAINING) the next-sentence loss is added, as BERT does. */
 #ifndef MB_TRAIN_MASKED_LM_H
 #define MB_TRAIN_MASKED_LM_H
 
@@ -13,7 +13,7 @@
  * targets of the whole group, so that the gradient is that of one big batch, whatever each holds. Dropout masks depend on
  * (seed, step, micro-batch). `sums` is overwritten. */
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
-                                  uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error);
+                                  bool next_sentence, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error);
 
 /* A masked-LM model measured on batches with fixed masks. */
 typedef struct mb_masked_lm_score {
@@ -23,11 +23,18 @@ typedef struct mb_masked_lm_score {
     double next_sentence_loss, next_sentence_accuracy; /* NAN without next-sentence pairs */
 } mb_masked_lm_score;
 
-/* Scores at most `max_sequences` sequences (0: all) of an evaluation batcher, from the first on. `tape` is an inference tape,
- * `batch` scratch. MB_ERROR_DIVERGED when the loss is not finite; MB_ERROR_INTERRUPTED when the job is asked to stop and
- * `stoppable`. */
-mb_status mb_masked_lm_evaluate(mb_model *model, mb_tape *tape, const mb_batcher *batcher, int64_t max_sequences,
-                                mb_batch *batch, bool stoppable, const mb_job *job, mb_masked_lm_score *score, mb_error *error);
+/* What is measured, and how. */
+typedef struct mb_masked_lm_evaluation {
+    const mb_batcher *batcher; /* with options.evaluation */
+    int64_t max_sequences;     /* whole batches from the first on, until there are as many; 0: all */
+    bool next_sentence;
+    bool stoppable; /* a stop request ends it with MB_ERROR_INTERRUPTED */
+    const mb_job *job;
+} mb_masked_lm_evaluation;
+
+/* `tape` is an inference tape, `batch` scratch. MB_ERROR_DIVERGED when the loss is not finite. */
+mb_status mb_masked_lm_evaluate(mb_model *model, mb_tape *tape, const mb_masked_lm_evaluation *what, mb_batch *batch,
+                                mb_masked_lm_score *score, mb_error *error);
 /* Adds "loss", "perplexity", "accuracy", "masked_tokens", "sequences" (and next-sentence members) to an object. */
 mb_status mb_masked_lm_score_to_json(const mb_masked_lm_score *score, json_t *object, mb_error *error);
 

@@ -74,7 +74,8 @@ static mb_status counted_accumulate(void *context, int64_t step, mb_step_sums *s
         atomic_store(&counting, false);
     }
     mb_status status = mb_prefetch_next(run->prefetch, 2, group, error);
-    return status != MB_OK ? status : mb_masked_lm_accumulate(run->tiny.model, run->tiny.tape, group, 2, 5, step, sums, error);
+    return status != MB_OK ? status
+                           : mb_masked_lm_accumulate(run->tiny.model, run->tiny.tape, group, 2, false, 5, step, sums, error);
 }
 
 Test(trainer, a_steady_step_calls_no_allocator) {
@@ -112,7 +113,7 @@ static mb_real *gradients_of(int32_t batch_size, int32_t n_batches, int64_t *cou
         ASSERT_OK(mb_batcher_get(run.batcher, i, &batches[i], &error), error);
         group[i] = &batches[i];
     }
-    ASSERT_OK(mb_masked_lm_accumulate(run.model, run.tape, group, n_batches, 5, 0, &sums, &error), error);
+    ASSERT_OK(mb_masked_lm_accumulate(run.model, run.tape, group, n_batches, false, 5, 0, &sums, &error), error);
     const mb_params *params = mb_model_params(run.model);
     mb_real *grads = malloc((size_t)params->count * sizeof *grads);
     memcpy(grads, params->grads, (size_t)params->count * sizeof *grads);
@@ -331,12 +332,13 @@ Test(trainer, learns_a_made_up_language_far_below_its_unigram_entropy) {
     const mb_batch_options options = {
         .seq_length = TINY_SEQ_LENGTH, .batch_size = 16, .mask_probability = 0.15, .seed = 99, .evaluation = true};
     ASSERT_OK(mb_batcher_new(&run.shard, run.tokenizer, &options, &held_out, &error), error);
+    const mb_masked_lm_evaluation what = {.batcher = held_out};
     mb_tape *inference = mb_tape_new(false);
-    ASSERT_OK(mb_masked_lm_evaluate(run.model, inference, held_out, 0, &run.batch, false, NULL, &before, &error), error);
+    ASSERT_OK(mb_masked_lm_evaluate(run.model, inference, &what, &run.batch, &before, &error), error);
     run.trainer.n_steps = 400;
     run.trainer.learning_rate = 1e-2;
     ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
-    ASSERT_OK(mb_masked_lm_evaluate(run.model, inference, held_out, 0, &run.batch, false, NULL, &after, &error), error);
+    ASSERT_OK(mb_masked_lm_evaluate(run.model, inference, &what, &run.batch, &after, &error), error);
     const double entropy = mb_shard_unigram_entropy(&run.shard);
     cr_assert(fabs(entropy - log(TINY_WORDS)) < 0.01, "entropy %.4f", entropy);
     cr_assert_gt(before.loss, 0.95 * entropy);
@@ -361,8 +363,9 @@ Test(masked_lm, an_evaluation_is_the_same_at_any_batch_size) {
                                           .seed = 1,
                                           .evaluation = true};
         ASSERT_OK(mb_batcher_new(&run.shard, run.tokenizer, &options, &batcher, &error), error);
+        const mb_masked_lm_evaluation what = {.batcher = batcher};
         mb_tape *inference = mb_tape_new(false);
-        ASSERT_OK(mb_masked_lm_evaluate(run.model, inference, batcher, 0, &run.batch, false, NULL, &scores[i], &error), error);
+        ASSERT_OK(mb_masked_lm_evaluate(run.model, inference, &what, &run.batch, &scores[i], &error), error);
         mb_tape_free(inference);
         mb_batcher_free(batcher);
         tiny_run_end(&run);

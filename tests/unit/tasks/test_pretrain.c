@@ -1,0 +1,294 @@
+#include <math.h>
+#include <sys/stat.h>
+
+#include "model/model.h"
+#include "train/lock.h"
+#include "training_support.h"
+
+static json_t *pretrain(const mb_pretrain_options *options, notes *n) {
+    json_t *result = NULL;
+    mb_error error;
+    const mb_job job = job_of(n);
+    ASSERT_OK(mb_pretrain(options, &job, &result, &error), error);
+    cr_assert_not_null(result);
+    return result;
+}
+
+static void refuses(const mb_pretrain_options *options, mb_status expected, const char *says) {
+    json_t *result = NULL;
+    mb_error error = {0};
+    mb_status status = mb_pretrain(options, NULL, &result, &error);
+    cr_assert_eq(status, expected, "status '%s': %s", mb_status_text(status), error.message);
+    cr_assert_null(result);
+    ASSERT_SAYS(error, says);
+}
+
+Test(pretrain, learns_and_leaves_a_whole_directory) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 900), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    const char *out = path_of(&w, "model");
+    mb_pretrain_options o = small_pretrain(&corpus, out, tokenizer);
+    notes n = {0};
+    const char *valid = write_language(&w, "valid.txt", 2, 300);
+    o.valid = (mb_text_list){.items = &valid, .n = 1};
+    o.hidden = 64;
+    o.intermediate = 256;
+    o.batch_size = 16;
+    o.steps = 500;
+    o.lr = 3e-3;
+    o.dropout = 0;
+    json_t *configuration = json_pack("{s:f}", "lr", o.lr);
+    o.configuration = configuration;
+    json_t *result = pretrain(&o, &n);
+    const double loss = number(result, "loss"), entropy = number(result, "unigram_entropy");
+    cr_assert_lt(loss, 0.8 * entropy, "loss %.3f, unigram entropy %.3f", loss, entropy);
+    cr_assert_float_eq(entropy, log(LANGUAGE_WORDS), 0.02);
+    cr_assert_float_eq(number(result, "perplexity"), exp(loss), 1e-6);
+    cr_assert_eq(number(result, "steps"), 500);
+    json_decref(result);
+
+    static const char *const names[] = {
+        "config.json",           "model.safetensors", "vocab.txt", "tokenizer.json",           "training.json",
+        "tokenizer_config.json", "metrics.jsonl",     "cache",     "checkpoints/step-00000500"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = mb_path_join(out, names[i]);
+        cr_assert(mb_path_exists(path), "no '%s'", path);
+        free(path);
+    }
+    json_t *record = load_json(path_of(&w, "model/training.json"));
+    cr_assert_str_eq(json_string_value(json_object_get(record, "command")), "pretrain");
+    cr_assert_eq(number(json_object_get(record, "configuration"), "lr"), o.lr);
+    cr_assert_eq(number(record, "seed"), 3);
+    cr_assert(json_is_string(json_object_get(json_object_get(record, "corpus"), "fingerprint")));
+    cr_assert_float_eq(number(json_object_get(record, "result"), "loss"), loss, 1e-7);
+    json_decref(record);
+
+    mb_model *model = NULL;
+    mb_error error;
+    ASSERT_OK(mb_model_load(out, MB_HEAD_MASKED_LM, NULL, 0, false, &model, &error), error);
+    cr_assert_eq(mb_model_get_config(model)->max_positions, 32);
+    mb_model_free(model);
+    json_decref(configuration);
+    workplace_end(&w);
+}
+
+Test(pretrain, trains_a_vocabulary_when_none_is_given) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *out = path_of(&w, "model");
+    mb_pretrain_options o = small_pretrain(&corpus, out, NULL);
+    notes n = {0};
+    o.vocab_size = 120;
+    o.steps = 2;
+    json_decref(pretrain(&o, &n));
+    mb_tokenizer *tokenizer = NULL;
+    mb_error error;
+    ASSERT_OK(mb_tokenizer_load(out, &tokenizer, &error), error);
+    cr_assert_geq(mb_tokenizer_id(tokenizer, "quail"), 0);
+    cr_assert_eq(mb_tokenizer_get_config(tokenizer)->model_max_length, 32);
+    mb_tokenizer_free(tokenizer);
+    workplace_end(&w);
+}
+
+Test(pretrain, stopped_and_resumed_gives_the_same_model_as_straight_through) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, "straight"), tokenizer);
+    notes n = {0};
+    o.grad_accum = 2;
+    o.log_every = 3;
+    json_decref(pretrain(&o, &n));
+
+    o.out = path_of(&w, "broken");
+    o.log_every = 3;
+    json_t *before = json_pack("{s:f, s:b, s:i}", "dropout", 0.1, "resume", 0, "threads", 1);
+    json_t *after = json_pack("{s:f, s:b, s:i}", "dropout", 0.2, "resume", 1, "threads", 2);
+    o.configuration = before;
+    notes stopping = {.stop_at_step = 11};
+    mb_job job = job_of(&stopping);
+    json_t *result = NULL;
+    mb_error error;
+    cr_assert_eq(mb_pretrain(&o, &job, &result, &error), MB_ERROR_INTERRUPTED);
+    ASSERT_SAYS(error, "--resume");
+    cr_assert(!mb_path_exists(path_of(&w, "broken/model.safetensors")));
+    cr_assert(!mb_path_exists(path_of(&w, "broken/.lock")));
+
+    o.resume = true;
+    o.configuration = after;
+    o.tokenizer = NULL; /* its own */
+    notes resuming = {0};
+    json_decref(pretrain(&o, &resuming));
+    cr_assert_not_null(strstr(resuming.text, "resuming after step 11"), "%s", resuming.text);
+    cr_assert_not_null(strstr(resuming.text, "--dropout was 0.1 before, from here on it is 0.2"), "%s", resuming.text);
+    cr_assert_null(strstr(resuming.text, "--threads"), "%s", resuming.text);
+    assert_same_path(path_of(&w, "straight/model.safetensors"), path_of(&w, "broken/model.safetensors"));
+    assert_same_path(path_of(&w, "straight/vocab.txt"), path_of(&w, "broken/vocab.txt"));
+
+    /* The history has each step once, in order. */
+    mb_buffer text = read_path(path_of(&w, "broken/metrics.jsonl"));
+    int64_t last = 0;
+    for (char *rest = text.data, *line = strsep(&rest, "\n"); rest != NULL; line = strsep(&rest, "\n")) {
+        json_t *record = json_loads(line, 0, NULL);
+        if (strcmp(json_string_value(json_object_get(record, "event")), "train") == 0) {
+            const int64_t step = json_integer_value(json_object_get(record, "step"));
+            cr_assert_gt(step, last, "%s", line);
+            last = step;
+        }
+        json_decref(record);
+    }
+    cr_assert_eq(last, 20);
+    mb_buffer_free(&text);
+
+    /* A finished run that is resumed is finished at once, and says the same. */
+    json_t *again = pretrain(&o, &resuming);
+    cr_assert_eq(number(again, "steps"), 20);
+    json_decref(again);
+    assert_same_path(path_of(&w, "straight/model.safetensors"), path_of(&w, "broken/model.safetensors"));
+    json_decref(before);
+    json_decref(after);
+    workplace_end(&w);
+}
+
+Test(pretrain, what_does_not_belong_together_is_refused) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 120), *other = write_language(&w, "other.txt", 2, 120);
+    const char *tokenizer = write_tokenizer(&w, "tokenizer", "zebra"), *out = path_of(&w, "model");
+    mb_pretrain_options o = small_pretrain(&corpus, out, tokenizer);
+    notes n = {0};
+    o.steps = 2;
+    json_decref(pretrain(&o, &n));
+    mb_buffer weights = read_path(path_of(&w, "model/model.safetensors"));
+
+    refuses(&o, MB_ERROR_USAGE, "--resume"); /* it is finished */
+    o.resume = true;
+    o.steps = 4;
+    mb_pretrain_options changed = o;
+    changed.corpus.items = (const char **)(uintptr_t)&other;
+    refuses(&changed, MB_ERROR_MISMATCH, "another text");
+    changed = o;
+    changed.tokenizer = write_tokenizer(&w, "tokenizer2", "yak");
+    refuses(&changed, MB_ERROR_MISMATCH, "another tokenizer");
+    changed = o;
+    changed.hidden = 64;
+    refuses(&changed, MB_ERROR_MISMATCH, "hidden_size is 32, this run's is 64");
+    changed = o;
+    changed.nsp = true;
+    refuses(&changed, MB_ERROR_MISMATCH, "");
+
+    mb_lock *lock = NULL;
+    mb_error error;
+    ASSERT_OK(mb_lock_acquire(out, &lock, &error), error);
+    refuses(&o, MB_ERROR_IO, "another run");
+    mb_lock_release(lock);
+
+    mb_buffer still = read_path(path_of(&w, "model/model.safetensors"));
+    cr_assert(still.n_bytes == weights.n_bytes && memcmp(still.data, weights.data, still.n_bytes) == 0);
+    mb_buffer_free(&still);
+    mb_buffer_free(&weights);
+    workplace_end(&w);
+}
+
+Test(pretrain, bad_input_leaves_nothing) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 120), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    const char *empty = write_text(&w, "empty.txt", ""), *missing = path_of(&w, "missing.txt"), *out = path_of(&w, "model");
+    const mb_pretrain_options o = small_pretrain(&corpus, out, tokenizer);
+    mb_pretrain_options bad = o;
+    bad.corpus.items = (const char **)(uintptr_t)&missing;
+    refuses(&bad, MB_ERROR_IO, "missing.txt");
+    cr_assert(!mb_path_exists(out));
+    bad.corpus.items = (const char **)(uintptr_t)&empty;
+    mb_error error;
+    json_t *result = NULL;
+    cr_assert_neq(mb_pretrain(&bad, NULL, &result, &error), MB_OK);
+    cr_assert(!mb_path_exists(out), "an empty corpus left '%s'", out);
+    bad = o;
+    bad.heads = 5; /* 32 is no multiple */
+    refuses(&bad, MB_ERROR_USAGE, "");
+    cr_assert(!mb_path_exists(out));
+    bad = o;
+    bad.budget_seconds = 10;
+    refuses(&bad, MB_ERROR_USAGE, "--budget");
+    bad = o;
+    bad.lr = NAN;
+    refuses(&bad, MB_ERROR_USAGE, "--lr");
+    bad = o;
+    bad.init = path_of(&w, "nowhere");
+    refuses(&bad, MB_ERROR_USAGE, "--layers"); /* the shape is the initial model's */
+    bad.layers = bad.hidden = bad.heads = bad.intermediate = 0;
+    refuses(&bad, MB_ERROR_IO, "nowhere");
+    cr_assert(!mb_path_exists(out));
+    workplace_end(&w);
+}
+
+Test(pretrain, a_run_that_diverges_keeps_its_checkpoints_and_writes_no_model) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, "model"), tokenizer);
+    o.lr = 1e30;
+    o.save_every = 1;
+    refuses(&o, MB_ERROR_DIVERGED, "--lr");
+    cr_assert(!mb_path_exists(path_of(&w, "model/model.safetensors")));
+    workplace_end(&w);
+}
+
+Test(pretrain, a_dry_run_tells_and_writes_nothing) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 120), *out = path_of(&w, "model");
+    mb_pretrain_options o = small_pretrain(&corpus, out, NULL);
+    notes n = {0};
+    o.dry_run = true;
+    o.vocab_size = 500;
+    o.nsp = true;
+    o.grad_accum = 4;
+    json_t *result = pretrain(&o, &n);
+    cr_assert(!mb_path_exists(out));
+    /* embeddings (500 + 32 + 2) 32 + 64; layer 4 (32 32 + 32) + 64 + 2 32 64 + 64 + 32 + 64; pooler 32 32 + 32;
+     * MLM 32 32 + 32 + 64 + 500; next sentence 66 */
+    cr_assert_eq(number(result, "parameters"), 17152 + 8544 + 1056 + 1620 + 66);
+    cr_assert_eq(number(json_object_get(result, "batch"), "tokens_per_step"), 8 * 32 * 4);
+    cr_assert_gt(number(result, "seconds_per_step"), 0);
+    cr_assert_gt(number(json_object_get(result, "memory_mb"), "activations"), 0);
+    json_decref(result);
+    workplace_end(&w);
+}
+
+Test(pretrain, goes_on_from_a_model_and_adds_the_next_sentence_head) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, "first"), tokenizer);
+    notes n = {0};
+    o.steps = 200;
+    o.dropout = 0;
+    json_t *first = pretrain(&o, &n);
+
+    o.init = o.out;
+    o.tokenizer = NULL;
+    o.out = path_of(&w, "second");
+    o.layers = o.hidden = o.heads = o.intermediate = 0;
+    o.lr = 1e-4;
+    o.steps = 2;
+    json_t *second = pretrain(&o, &n);
+    cr_assert(fabs(number(first, "loss") - number(second, "loss")) < 0.2, "%.3f, then %.3f", number(first, "loss"),
+              number(second, "loss"));
+    assert_same_path(path_of(&w, "first/vocab.txt"), path_of(&w, "second/vocab.txt"));
+
+    o.out = path_of(&w, "third");
+    o.nsp = true;
+    json_t *third = pretrain(&o, &n);
+    cr_assert_gt(number(third, "next_sentence_loss"), 0);
+    mb_head head;
+    mb_error error;
+    ASSERT_OK(mb_model_detect_head(o.out, &head, &error), error);
+    cr_assert_eq(head, MB_HEAD_PRETRAINING);
+    json_decref(first);
+    json_decref(second);
+    json_decref(third);
+
+    o.out = path_of(&w, "fourth");
+    o.seq_length = 64;
+    refuses(&o, MB_ERROR_USAGE, "32 positions");
+    o.seq_length = 32;
+    o.tokenizer = write_tokenizer(&w, "short", NULL);
+    refuses(&o, MB_ERROR_MISMATCH, "has 25 pieces");
+    workplace_end(&w);
+}
