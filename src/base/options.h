@@ -41,8 +41,9 @@ typedef struct mb_int_list {
     size_t n;
 } mb_int_list;
 
-typedef struct mb_option {
-    const char *name; /* with '-' between words; '_' is accepted in its place */
+/* The first six fields stand in the order in which tables give them. */
+typedef struct mb_option { /* NOLINT(clang-analyzer-optin.performance.Padding) */
+    const char *name;      /* with '-' between words; '_' is accepted in its place */
     mb_option_type type;
     size_t offset;              /* of the field in the task's struct */
     const char *default_text;   /* parsed like user input; NULL: zero / NULL / empty */

@@ -132,8 +132,8 @@ static mb_status unknown_command(int argc, char *const *argv, mb_error *error) {
     const char *names[N_COMMANDS + 1];
     char wanted[80];
     bool is_group = false; /* "tokenizer" alone, or with a second word that it has not */
-    for (size_t i = 0; i < N_COMMANDS; i++) {
-        const size_t length = strlen(argv[0]);
+    const size_t length = strlen(argv[0]);
+    for (size_t i = 0; commands[i]; i++) {
         names[i] = commands[i]->name;
         is_group |= strncmp(names[i], argv[0], length) == 0 && names[i][length] == ' ';
     }

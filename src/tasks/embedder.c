@@ -259,20 +259,17 @@ static const float *encode(mb_embedder *e, const mb_model_input *input) {
     if (!mb_model_encode(e->model.model, e->tape, input, all)) {
         return NULL;
     }
-    float *mean = NULL;
     const int64_t count = input->n_tokens * mb_embedder_width(e);
+    float *mean = mb_tape_alloc(e->tape, (size_t)count, sizeof *mean);
+    if (!mean) {
+        return NULL;
+    }
+    memset(mean, 0, (size_t)count * sizeof *mean);
     for (int layer = 0; layer <= n_layers; layer++) {
         if (!e->layer_wanted[layer]) {
             continue;
         }
         const float *hidden = mb_tensor_real(all[layer]);
-        if (!mean) {
-            mean = mb_tape_alloc(e->tape, (size_t)count, sizeof *mean);
-            if (!mean) {
-                return NULL;
-            }
-            memset(mean, 0, (size_t)count * sizeof *mean);
-        }
         for (int64_t i = 0; i < count; i++) {
             mean[i] += hidden[i];
         }

@@ -95,27 +95,42 @@ static const char *npy_value(const char *header, const char *key) {
     return at ? at + 1 + strspn(at + 1, " ") : NULL;
 }
 
+/* Digits, at most 18 of them, at *text, which moves behind them; false when there are none, or more. */
+static bool take_count(const char **text, int64_t *out) {
+    const size_t n = strspn(*text, "0123456789");
+    *out = 0;
+    for (size_t i = 0; i < n && n <= 18; i++) {
+        *out = *out * 10 + ((*text)[i] - '0');
+    }
+    *text += n;
+    return n > 0 && n <= 18;
+}
+
 /* "(3, 4)", "(3,)" */
 static bool npy_shape(const char *text, int64_t *n, int64_t *width) {
-    long long a = 0, b = 0;
-    int used = 0;
-    if (sscanf(text, "(%18lld,%n", &a, &used) != 1 || used == 0) {
+    if (*text++ != '(' || !take_count(&text, n) || *text++ != ',') {
         return false;
     }
-    text += used;
     text += strspn(text, " ");
     if (*text == ')') {
+        *width = *n;
         *n = 1;
-        *width = a;
-        return a >= 0;
+        return true;
     }
-    used = 0;
-    if (sscanf(text, "%18lld%n", &b, &used) != 1 || used == 0 || text[used + (int)strspn(text + used, " ,")] != ')') {
+    return take_count(&text, width) && text[strspn(text, " ,")] == ')';
+}
+
+/* "'<f4'": byte order, kind, bytes. One byte has no order: '|'. */
+static bool npy_type(const char *text, mb_npy_header *out) {
+    const char *size = text + 3;
+    int64_t n_bytes = 0;
+    if (text[0] != '\'' || (text[1] != '<' && text[1] != '|') || text[2] < 'a' || text[2] > 'z' ||
+        !take_count(&size, &n_bytes) || *size != '\'' || n_bytes < 1 || n_bytes > 16) {
         return false;
     }
-    *n = a;
-    *width = b;
-    return a >= 0 && b >= 0;
+    out->element_bytes = (size_t)n_bytes;
+    snprintf(out->type, sizeof out->type, "%.*s", (int)(size - text - 1), text + 1);
+    return true;
 }
 
 mb_status mb_npy_parse(const mb_map *map, const char *path, mb_npy_header *out, mb_error *error) {
@@ -136,15 +151,12 @@ mb_status mb_npy_parse(const mb_map *map, const char *path, mb_npy_header *out, 
     }
     const char *descr = npy_value(header, "'descr'"), *order = npy_value(header, "'fortran_order'");
     const char *shape = npy_value(header, "'shape'");
-    int size = 0, kind_used = 0;
-    const bool fine = descr && order && shape && strncmp(order, "False", 5) == 0 &&
-                      sscanf(descr, "'%7[<|a-z0-9]'%n", out->type, &kind_used) == 1 && kind_used > 0 &&
-                      sscanf(out->type, "%*[<|a-z]%2d", &size) == 1 && size > 0 && npy_shape(shape, &out->n, &out->width);
+    const bool fine = descr && order && shape && strncmp(order, "False", 5) == 0 && npy_type(descr, out) &&
+                      npy_shape(shape, &out->n, &out->width);
     free(header);
     if (!fine) {
         return bad_npy(path, "the npy array is not a C-order matrix of little-endian numbers", error);
     }
-    out->element_bytes = (size_t)size;
     size_t count, n_bytes;
     if (__builtin_mul_overflow((size_t)out->n, (size_t)out->width, &count) ||
         __builtin_mul_overflow(count, out->element_bytes, &n_bytes) || n_bytes != map->n_bytes - out->data_offset) {
@@ -217,18 +229,17 @@ static mb_status parse_word_line(char *line, int64_t number, const char *path, m
 }
 
 static mb_status load_word2vec(const mb_map *map, const char *path, mb_vectors *vectors, mb_texts *texts, mb_error *error) {
-    char first[64] = "";
     const unsigned char *feed = map->n_bytes ? memchr(map->data, '\n', map->n_bytes) : NULL;
     const size_t length = feed ? (size_t)(feed - map->data) : 0;
-    long long n = 0, width = 0;
-    char rest = '\0';
-    if (length && length < sizeof first) {
+    char first[64] = "";
+    if (length < sizeof first) {
         memcpy(first, map->data, length);
     }
-    const int n_read = sscanf(first, "%18lld %18lld %c", &n, &width, &rest);
+    const char *rest = first;
+    int64_t n = 0, width = 0;
+    const bool fine = take_count(&rest, &n) && *rest++ == ' ' && take_count(&rest, &width) && rest[strspn(rest, " \r")] == '\0';
     /* A number takes at least two bytes: sizes that the file cannot hold are refused before anything is allocated. */
-    if (n_read != 2 || n < 0 || width <= 0 || (uint64_t)width > map->n_bytes / 2 ||
-        (uint64_t)n > map->n_bytes / 2 / (uint64_t)width) {
+    if (!fine || width == 0 || (uint64_t)width > map->n_bytes / 2 || (uint64_t)n > map->n_bytes / 2 / (uint64_t)width) {
         return mb_fail(
             error, MB_ERROR_FORMAT,
             "cannot read '%s': it is neither npy nor word2vec text (whose first line is the number of words and the width)",
@@ -250,7 +261,7 @@ static mb_status load_word2vec(const mb_map *map, const char *path, mb_vectors *
     mb_buffer_free(&line);
     if (status == MB_OK && (number != n + 2 || at < map->n_bytes)) {
         status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it has %s than the %lld words that line 1 promises", path,
-                         at < map->n_bytes ? "more" : "fewer", n);
+                         at < map->n_bytes ? "more" : "fewer", (long long)n);
     }
     return status;
 }
