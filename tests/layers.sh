@@ -17,8 +17,9 @@ allowed() {
     model) echo "model autograd tensor base" ;;
     data) echo "data tokenizer base" ;;
     train) echo "train model data autograd tensor base" ;;
-    tasks) echo "tasks train model data tokenizer autograd tensor base" ;;
-    cli) echo "cli tasks train model data tokenizer autograd tensor base" ;;
+    skipgram) echo "skipgram tensor base" ;;
+    tasks) echo "tasks train model data tokenizer skipgram autograd tensor base" ;;
+    cli) echo "cli tasks skipgram train model data tokenizer autograd tensor base" ;;
     *) echo "" ;;
     esac
 }

@@ -178,6 +178,11 @@ static mb_status take_flag(parse *p, int argc, char *const *argv, int *i, mb_err
     char label[80];
     snprintf(label, sizeof label, "--%s", it.option->name);
     if (it.option->type == MB_OPTION_BOOL) {
+        const char *next = *i + 1 < argc ? argv[*i + 1] : "";
+        if (!negated && !value && !find_positional(p->set).option && (strcmp(next, "0") == 0 || strcmp(next, "1") == 0)) {
+            *i += 1; /* "-cbow 0", as older tools spell it: with no positional arguments it can be nothing else */
+            value = next;
+        }
         return take(p, it, label, negated ? "false" : value ? value : "true", error);
     }
     if (value) {

@@ -1,0 +1,32 @@
+/* Words by number and numbers by word: a hash table of byte strings with counts. */
+#ifndef MB_SKIPGRAM_LEXICON_H
+#define MB_SKIPGRAM_LEXICON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+
+/* Begins as {0}. */
+typedef struct mb_lexicon {
+    int64_t n, capacity;
+    mb_buffer bytes;  /* the words, end to end */
+    size_t *ends;     /* n: end of each in bytes */
+    int64_t *counts;  /* n */
+    uint64_t *slots;  /* open addressing; upper half: of the hash, lower half: number + 1; 0: free */
+    uint64_t n_slots; /* a power of two, more than twice n */
+} mb_lexicon;
+
+void mb_lexicon_free(mb_lexicon *table);
+/* -1: not there. */
+int64_t mb_lexicon_find(const mb_lexicon *table, const void *bytes, size_t n_bytes);
+/* Adds `count` to a word's, which is made if it is new. Returns its number, -1 without memory (or beyond 2^32 - 2 words). */
+int64_t mb_lexicon_add(mb_lexicon *table, const void *bytes, size_t n_bytes, int64_t count);
+const char *mb_lexicon_get(const mb_lexicon *table, int64_t word, size_t *n_bytes);
+/* A new table with words `order[0..n)` of the old one, in this order. False without memory. */
+bool mb_lexicon_select(const mb_lexicon *table, const uint32_t *order, int64_t n, mb_lexicon *out);
+/* All words, most frequent first, then by their bytes. malloc'ed; NULL without memory. */
+uint32_t *mb_lexicon_order(const mb_lexicon *table);
+
+#endif

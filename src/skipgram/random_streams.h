@@ -1,0 +1,10 @@
+/* The streams of random numbers (base/rng.h) that Skip-Gram uses, beside those of the Transformer. */
+#ifndef MB_SKIPGRAM_RANDOM_STREAMS_H
+#define MB_SKIPGRAM_RANDOM_STREAMS_H
+
+enum {
+    MB_STREAM_SKIPGRAM_TEXT = 64, /* a range of the text: windows, sub-sampling, negatives */
+    MB_STREAM_SKIPGRAM_INIT,      /* first vectors: a = row */
+};
+
+#endif

@@ -1,0 +1,257 @@
+#include "skipgram/word_model.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/rng.h"
+#include "skipgram/random_streams.h"
+
+enum { HUGE_PAGE_BYTES = 2 << 20, LINE_FLOATS = 16 };
+
+/* Rows are visited in no order: with pages of 4 KiB each visit would miss the TLB. */
+static float *allocate_rows(int64_t n_rows, int64_t stride) {
+    size_t n_bytes;
+    if (__builtin_mul_overflow((size_t)n_rows, (size_t)stride * sizeof(float), &n_bytes) || n_bytes > SIZE_MAX / 2) {
+        return NULL;
+    }
+    const size_t alignment = n_bytes >= HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : 64;
+    float *rows = aligned_alloc(alignment, (n_bytes / alignment + 1) * alignment);
+    if (rows) {
+        if (alignment == HUGE_PAGE_BYTES) {
+            madvise(rows, n_bytes, MADV_HUGEPAGE); /* a hint: without it the rows are there all the same */
+        }
+        memset(rows, 0, n_bytes);
+    }
+    return rows;
+}
+
+mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *error) {
+    model->stride = (model->width + MB_ROW_FLOATS - 1) / MB_ROW_FLOATS * MB_ROW_FLOATS;
+    model->in = allocate_rows(model->n_in_rows, model->stride);
+    model->out = allocate_rows(model->n_out_rows, model->stride);
+    if (!model->in || !model->out) {
+        mb_word_model_free(model);
+        return mb_fail(error, MB_ERROR_MEMORY,
+                       "out of memory for %lld + %lld vectors of %lld numbers; lower --size or --max-vocab",
+                       (long long)model->n_in_rows, (long long)model->n_out_rows, (long long)model->width);
+    }
+    const float scale = 1.0f / (float)model->width;
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < model->n_in_rows; row++) {
+        for (int64_t j = 0; j < model->width; j += 4) {
+            const mb_rng_block block =
+                mb_rng_at(seed, MB_STREAM_SKIPGRAM_INIT, (uint32_t)row, (uint32_t)(row >> 32), (uint32_t)j);
+            for (int64_t k = 0; k < 4 && j + k < model->width; k++) {
+                model->in[row * model->stride + j + k] = (mb_rng_uniform(block.v[k]) - 0.5f) * scale;
+            }
+        }
+    }
+    return MB_OK;
+}
+
+void mb_word_model_free(mb_word_model *model) {
+    free(model->in);
+    free(model->out);
+    model->in = model->out = NULL;
+}
+
+/* The rows of a word's n-grams. */
+static const uint32_t *parts_of(const mb_word_model *model, uint32_t word, int64_t *n) {
+    *n = 0;
+    if (!model->subwords) {
+        return NULL;
+    }
+    *n = (int64_t)(model->subwords->starts[word + 1] - model->subwords->starts[word]);
+    return model->subwords->buckets + model->subwords->starts[word];
+}
+
+static float *in_row(const mb_word_model *model, int64_t row) {
+    return model->in + row * model->stride;
+}
+
+static void add_row(float *restrict to, const float *restrict from, float scale, int64_t width) {
+    for (int64_t j = 0; j < width; j++) {
+        to[j] += scale * from[j];
+    }
+}
+
+/* to += scale * the word's vector */
+static void add_word(const mb_word_model *model, uint32_t word, float scale, float *to) {
+    int64_t n_parts;
+    const uint32_t *parts = parts_of(model, word, &n_parts);
+    const float share = scale / (float)(1 + n_parts);
+    add_row(to, in_row(model, word), share, model->width);
+    for (int64_t k = 0; k < n_parts; k++) {
+        add_row(to, in_row(model, model->n_words + parts[k]), share, model->width);
+    }
+}
+
+mb_status mb_word_model_fold(mb_word_model *model, mb_error *error) {
+    float *vector = malloc((size_t)model->width * sizeof *vector);
+    if (!vector) {
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory for a vector");
+    }
+    for (int64_t word = 0; word < model->n_words; word++) {
+        memset(vector, 0, (size_t)model->width * sizeof *vector);
+        add_word(model, (uint32_t)word, 1, vector);
+        memcpy(in_row(model, word), vector, (size_t)model->width * sizeof *vector);
+    }
+    free(vector);
+    return MB_OK;
+}
+
+mb_status mb_word_step_init(mb_word_step *step, const mb_word_model *model, int64_t n_rows, mb_error *error) {
+    *step = (mb_word_step){.loss = {.product = 1}, .n_rows = n_rows};
+    step->rows = allocate_rows(n_rows, model->stride);
+    return step->rows ? MB_OK : mb_fail(error, MB_ERROR_MEMORY, "out of memory for training");
+}
+
+void mb_word_step_free(mb_word_step *step) {
+    free(step->rows);
+    free(step->later);
+    *step = (mb_word_step){0};
+}
+
+static float *zero_row(mb_word_step *step, const mb_word_model *model, int64_t *n_used) {
+    float *row = step->rows + *n_used * model->stride;
+    *n_used += 1;
+    memset(row, 0, (size_t)model->stride * sizeof *row);
+    return row;
+}
+
+static void set_outputs(mb_word_step *step, const mb_word_model *model, const mb_example *example) {
+    mb_pairs *pairs = &step->pairs;
+    pairs->n_out = example->n_out;
+    for (int o = 0; o < example->n_out; o++) {
+        float *row = model->out + (int64_t)example->out[o] * model->stride;
+        pairs->out[o] = pairs->out_sum[o] = row;
+        pairs->label[o] = example->label[o];
+    }
+}
+
+/* Each word's row is an input itself. */
+static void set_direct_inputs(mb_word_step *step, const mb_word_model *model, const mb_example *example) {
+    mb_pairs *pairs = &step->pairs;
+    pairs->n_in = example->n_in;
+    for (int i = 0; i < example->n_in; i++) {
+        float *row = in_row(model, example->in[i]);
+        pairs->in[i] = pairs->in_sum[i] = row;
+    }
+}
+
+/* Inputs that are means of rows: of a window's words (CBOW), of a word's parts. */
+static void set_hidden_inputs(mb_word_step *step, const mb_word_model *model, const mb_example *example, int64_t *n_used) {
+    mb_pairs *pairs = &step->pairs;
+    pairs->n_in = model->cbow ? 1 : example->n_in;
+    for (int i = 0; i < pairs->n_in; i++) {
+        float *hidden = zero_row(step, model, n_used);
+        pairs->in[i] = hidden;
+        pairs->in_sum[i] = zero_row(step, model, n_used);
+        for (int k = 0; model->cbow && k < example->n_in; k++) {
+            add_word(model, example->in[k], 1.0f / (float)example->n_in, hidden);
+        }
+        if (!model->cbow) {
+            add_word(model, example->in[i], 1, hidden);
+        }
+    }
+}
+
+/* Part of the change of an input that a word's parts get. CBOW's mean over n words gives each 1/n of the gradient: word2vec.c
+ * gives each the whole, which is no gradient of its loss (Irsoy et al. 2021, arXiv 2012.15332). The mean over a word's n-grams
+ * is taken as fastText does: each part gets the whole, so that the word moves as far as without n-grams. */
+static float input_share(const mb_word_model *model, const mb_example *example) {
+    return model->cbow ? 1.0f / (float)example->n_in : 1.0f;
+}
+
+static void spread_hidden(mb_word_step *step, const mb_word_model *model, const mb_example *example) {
+    const float share = input_share(model, example);
+    for (int k = 0; k < example->n_in; k++) {
+        const float *change = step->pairs.in_sum[model->cbow ? 0 : k];
+        int64_t n_parts;
+        const uint32_t *parts = parts_of(model, example->in[k], &n_parts);
+        add_row(in_row(model, example->in[k]), change, share, model->width);
+        for (int64_t j = 0; j < n_parts; j++) {
+            add_row(in_row(model, model->n_words + parts[j]), change, share, model->width);
+        }
+    }
+}
+
+void mb_word_step_train(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha) {
+    const bool is_direct = !model->cbow && !model->subwords;
+    int64_t n_used = 0;
+    set_outputs(step, model, example);
+    if (is_direct) {
+        set_direct_inputs(step, model, example);
+    } else {
+        set_hidden_inputs(step, model, example, &n_used);
+    }
+    mb_pairs_train(&step->pairs, model->width, alpha, &step->loss);
+    step->n_pairs += step->pairs.n_in;
+    if (!is_direct) {
+        spread_hidden(step, model, example);
+    }
+}
+
+static bool add_later(mb_word_step *step, float *row, const float *change, float scale) {
+    if (step->n_later == step->later_capacity) {
+        const int64_t capacity = step->later_capacity ? 2 * step->later_capacity : 64;
+        mb_row_change *later = realloc(step->later, (size_t)capacity * sizeof *later);
+        if (!later) {
+            return false;
+        }
+        step->later = later;
+        step->later_capacity = capacity;
+    }
+    step->later[step->n_later++] = (mb_row_change){row, change, scale};
+    return true;
+}
+
+bool mb_word_step_compute(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha) {
+    mb_pairs *pairs = &step->pairs;
+    int64_t n_used = 0;
+    bool fine = true;
+    step->n_later = 0;
+    set_outputs(step, model, example);
+    for (int o = 0; fine && o < pairs->n_out; o++) {
+        float *row = pairs->out_sum[o];
+        pairs->out_sum[o] = zero_row(step, model, &n_used);
+        fine = add_later(step, row, pairs->out_sum[o], 1);
+    }
+    if (!model->cbow && !model->subwords) {
+        set_direct_inputs(step, model, example);
+        for (int i = 0; i < pairs->n_in; i++) {
+            pairs->in_sum[i] = zero_row(step, model, &n_used);
+        }
+    } else {
+        set_hidden_inputs(step, model, example, &n_used);
+    }
+    mb_pairs_train(pairs, model->width, alpha, &step->loss);
+    step->n_pairs += pairs->n_in;
+    const float share = input_share(model, example);
+    for (int k = 0; fine && k < example->n_in; k++) {
+        const float *change = pairs->in_sum[model->cbow ? 0 : k];
+        int64_t n_parts;
+        const uint32_t *parts = parts_of(model, example->in[k], &n_parts);
+        fine = add_later(step, in_row(model, example->in[k]), change, share);
+        for (int64_t j = 0; fine && j < n_parts; j++) {
+            fine = add_later(step, in_row(model, model->n_words + parts[j]), change, share);
+        }
+    }
+    return fine;
+}
+
+static void prefetch_row(const float *row, int64_t width) {
+    for (int64_t j = 0; j < width; j += LINE_FLOATS) {
+        __builtin_prefetch(row + j, 1);
+    }
+}
+
+void mb_word_model_prefetch(const mb_word_model *model, const mb_example *example) {
+    for (int o = 0; o < example->n_out; o++) {
+        prefetch_row(model->out + (int64_t)example->out[o] * model->stride, model->width);
+    }
+    for (int i = 0; i < example->n_in; i++) {
+        prefetch_row(in_row(model, example->in[i]), model->width);
+    }
+}

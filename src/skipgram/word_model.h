@@ -1,0 +1,57 @@
+/* The two matrices of Skip-Gram and CBOW, and one example's step on them. */
+#ifndef MB_SKIPGRAM_WORD_MODEL_H
+#define MB_SKIPGRAM_WORD_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "minibert/status.h"
+#include "skipgram/examples.h"
+#include "skipgram/pair_kernel.h"
+#include "skipgram/subwords.h"
+
+typedef struct mb_word_model {
+    int64_t width, stride; /* floats of a vector, and from row to row */
+    int64_t n_words;       /* the first rows of `in` */
+    int64_t n_in_rows,
+        n_out_rows; /* in: words, then n-gram buckets. out: words if there are negatives, then nodes of the tree */
+    float *in, *out;
+    const mb_subwords *subwords; /* NULL: none */
+    bool cbow;
+} mb_word_model;
+
+/* `in` is uniform in +-1/(2 width), as word2vec.c has it, `out` is zero. The shape is taken from *model. */
+mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *error);
+void mb_word_model_free(mb_word_model *model);
+/* Each word's row becomes its vector, the mean of its own row and those of its n-grams, which stay. For saving. */
+mb_status mb_word_model_fold(mb_word_model *model, mb_error *error);
+
+/* A row that a step changes: the change is added to it `scale` times. */
+typedef struct mb_row_change {
+    float *row;
+    const float *change;
+    float scale;
+} mb_row_change;
+
+/* A thread's work space for steps. Begins as {0}. */
+typedef struct mb_word_step {
+    mb_pairs pairs;
+    mb_loss_sum loss;
+    int64_t n_pairs; /* of an input and a word that belongs to it */
+    float *rows;     /* hidden states and changes, n_rows of them */
+    int64_t n_rows;
+    mb_row_change *later; /* changes not applied by the step itself */
+    int64_t n_later, later_capacity;
+} mb_word_step;
+
+/* Rows for the longest example; `n_rows` 2 * MB_PAIRS_MAX_IN + MB_PAIRS_MAX_OUT suffices always. */
+mb_status mb_word_step_init(mb_word_step *step, const mb_word_model *model, int64_t n_rows, mb_error *error);
+void mb_word_step_free(mb_word_step *step);
+/* Skip-Gram: each word of `example` against the outputs. CBOW: the mean of their vectors. Changes the model at once. */
+void mb_word_step_train(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha);
+/* The same, but the changes wait in step->later. They point into step->rows until the next call. False without memory. */
+bool mb_word_step_compute(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha);
+/* Fetches what mb_word_step_train will read. */
+void mb_word_model_prefetch(const mb_word_model *model, const mb_example *example);
+
+#endif
