@@ -13,27 +13,24 @@ typedef struct linear_saved {
     mb_real *derivative; /* (N,O) f'(z); NULL for the identity */
 } linear_saved;
 
-/* --- forward: bias and activation on each finished tile of x W^T --- */
+/* --- forward: the activation on each finished tile of z --- */
 
 typedef struct tile_context {
     mb_activation activation;
-    const mb_real *bias; /* NULL: none */
-    mb_real *y, *derivative;
+    mb_real *y, *derivative; /* derivative NULL: inference */
     int64_t width;
 } tile_context;
 
-/* derivative NULL (inference): the values go to a row that nothing reads, which the compiler removes. */
-#define ACTIVATE_ROW(f)                                        \
-    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) {      \
-        mb_real slope;                                         \
-        y[j] = f(y[j] + (bias == NULL ? 0 : bias[j]), &slope); \
-        if (derivative != NULL) {                              \
-            derivative[j] = slope;                             \
-        }                                                      \
+#define ACTIVATE_ROW(f)                                   \
+    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
+        mb_real slope;                                    \
+        y[j] = f(y[j], &slope);                           \
+        if (derivative != NULL) {                         \
+            derivative[j] = slope;                        \
+        }                                                 \
     }
 
-static void activate_row(mb_activation activation, const mb_real *restrict bias, mb_real *restrict y,
-                         mb_real *restrict derivative, int64_t n) {
+static void activate_row(mb_activation activation, mb_real *restrict y, mb_real *restrict derivative, int64_t n) {
     switch (activation) {
     case MB_ACTIVATION_GELU:
         ACTIVATE_ROW(mb_gelu)
@@ -48,12 +45,6 @@ static void activate_row(mb_activation activation, const mb_real *restrict bias,
         ACTIVATE_ROW(mb_tanh_activation)
         break;
     case MB_ACTIVATION_IDENTITY:
-        if (bias != NULL) {
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++) {
-                y[j] += bias[j];
-            }
-        }
         break;
     }
 }
@@ -62,8 +53,7 @@ static void finish_tile(void *context, int64_t row, int64_t n_rows, int64_t colu
     const tile_context *tile = context;
     for (int64_t i = row; i < row + n_rows; i++) {
         int64_t at = i * tile->width + column;
-        activate_row(tile->activation, tile->bias == NULL ? NULL : tile->bias + column, tile->y + at,
-                     tile->derivative == NULL ? NULL : tile->derivative + at, n_columns);
+        activate_row(tile->activation, tile->y + at, tile->derivative == NULL ? NULL : tile->derivative + at, n_columns);
     }
 }
 
@@ -129,7 +119,8 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
         }
     }
     if (dweight != NULL) {
-        mb_gemm_parallel(true, false, out, in, n_rows, 1, dz, out, mb_tensor_real(x), in, weight_beta, dweight, in, NULL, NULL);
+        mb_gemm_parallel(true, false, out, in, n_rows, 1, dz, out, mb_tensor_real(x), in, weight_beta, dweight, in, NULL, NULL,
+                         NULL);
     }
 }
 
@@ -146,7 +137,7 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
     if (y == NULL) {
         return NULL;
     }
-    tile_context tile = {activation, bias == NULL ? NULL : mb_tensor_real(bias), mb_tensor_real(y), NULL, out};
+    tile_context tile = {activation, mb_tensor_real(y), NULL, out};
     mb_node *node = mb_tape_append(tape, &linear_op, y, (mb_tensor *[]){x, weight, bias}, 3);
     if (node != NULL) {
         if (activation != MB_ACTIVATION_IDENTITY) {
@@ -163,7 +154,8 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
         return NULL;
     }
     mb_gemm_parallel(false, true, n_rows, out, in, 1, mb_tensor_real(x), in, mb_tensor_real(weight), in, 0, mb_tensor_real(y),
-                     out, finish_tile, &tile);
+                     out, bias == NULL ? NULL : mb_tensor_real(bias), activation == MB_ACTIVATION_IDENTITY ? NULL : finish_tile,
+                     &tile);
     return y;
 }
 

@@ -18,23 +18,6 @@
  * not fit the last-level cache. */
 enum { CHUNK_LOGITS = 4 << 20, MIN_CHUNK_ROWS = 128, COLUMN_BLOCK = 512 };
 
-typedef struct bias_context {
-    const mb_real *bias;
-    mb_real *logits;
-    int64_t width;
-} bias_context;
-
-static void add_bias(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const bias_context *c = context;
-    for (int64_t i = row; i < row + n_rows; i++) {
-        mb_real *out = c->logits + i * c->width;
-#pragma omp simd
-        for (int64_t j = column; j < column + n_columns; j++) {
-            out[j] += c->bias[j];
-        }
-    }
-}
-
 typedef struct row_result {
     double loss;
     bool correct;
@@ -121,18 +104,19 @@ mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weigh
     for (int64_t first = 0; first < n_rows; first += chunk) {
         const int64_t n = n_rows - first < chunk ? n_rows - first : chunk;
         const mb_real *in = mb_tensor_real(x) + first * width;
-        bias_context context = {mb_tensor_real(bias), logits, n_classes};
-        mb_gemm_parallel(false, true, n, n_classes, width, 1, in, width, w, width, 0, logits, n_classes, add_bias, &context);
+        mb_gemm_parallel(false, true, n, n_classes, width, 1, in, width, w, width, 0, logits, n_classes, mb_tensor_real(bias),
+                         NULL, NULL);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < n; i++) {
             results[first + i] = loss_row(logits + i * n_classes, n_classes, targets[first + i], (mb_real)scale);
         }
         if (dx != NULL) {
             mb_gemm_parallel(false, false, n, width, n_classes, 1, logits, n_classes, w, width, 0, dx + first * width, width,
-                             NULL, NULL);
+                             NULL, NULL, NULL);
         }
         if (dweight != NULL) {
-            mb_gemm_parallel(true, false, n_classes, width, n, 1, logits, n_classes, in, width, 1, dweight, width, NULL, NULL);
+            mb_gemm_parallel(true, false, n_classes, width, n, 1, logits, n_classes, in, width, 1, dweight, width, NULL, NULL,
+                             NULL);
         }
         if (dbias != NULL) {
             add_column_sums(logits, n, n_classes, dbias);

@@ -37,7 +37,7 @@ Test(gemm, equals_the_sum_of_products_in_all_orientations) {
             mb_real *before = malloc((size_t)(m * n) * sizeof *before);
             memcpy(before, c, (size_t)(m * n) * sizeof *before);
             void *context[] = {c, &n};
-            mb_gemm_parallel(trans_a, trans_b, m, n, k, 2, a, trans_a ? m : k, b, trans_b ? k : n, (mb_real)0.5, c, n,
+            mb_gemm_parallel(trans_a, trans_b, m, n, k, 2, a, trans_a ? m : k, b, trans_b ? k : n, (mb_real)0.5, c, n, NULL,
                              add_row_number, context);
             double worst = 0;
             for (int64_t i = 0; i < m; i++) {
@@ -60,15 +60,33 @@ Test(gemm, equals_the_sum_of_products_in_all_orientations) {
     }
 }
 
+Test(gemm, adds_a_bias_to_every_row) {
+    const int64_t m = 300, n = 5000, k = 3;
+    mb_real *a = random_matrix(m * k, 1), *b = random_matrix(k * n, 2), *bias = random_matrix(n, 3);
+    mb_real *with = malloc((size_t)(m * n) * sizeof *with), *without = malloc((size_t)(m * n) * sizeof *without);
+    mb_gemm_parallel(false, false, m, n, k, 1, a, k, b, n, 0, with, n, bias, NULL, NULL);
+    mb_gemm_parallel(false, false, m, n, k, 1, a, k, b, n, 0, without, n, NULL, NULL, NULL);
+    double worst = 0;
+    for (int64_t i = 0; i < m * n; i++) {
+        worst = fmax(worst, fabs((double)with[i] - (double)without[i] - (double)bias[i % n]));
+    }
+    cr_expect(worst < 1e-6, "%.3g", worst);
+    free(a);
+    free(b);
+    free(bias);
+    free(with);
+    free(without);
+}
+
 Test(gemm, does_not_depend_on_the_number_of_threads) {
     const int64_t m = 700, n = 5000, k = 64;
     mb_real *a = random_matrix(m * k, 1), *b = random_matrix(n * k, 2);
     mb_real *one = malloc((size_t)(m * n) * sizeof *one), *many = malloc((size_t)(m * n) * sizeof *many);
     omp_set_num_threads(1);
-    mb_gemm_parallel(false, true, m, n, k, 1, a, k, b, k, 0, one, n, NULL, NULL);
+    mb_gemm_parallel(false, true, m, n, k, 1, a, k, b, k, 0, one, n, NULL, NULL, NULL);
     for (int threads = 2; threads <= 5; threads++) {
         omp_set_num_threads(threads);
-        mb_gemm_parallel(false, true, m, n, k, 1, a, k, b, k, 0, many, n, NULL, NULL);
+        mb_gemm_parallel(false, true, m, n, k, 1, a, k, b, k, 0, many, n, NULL, NULL, NULL);
         cr_expect_arr_eq(one, many, (size_t)(m * n) * sizeof *one, "%d threads", threads);
     }
     free(a);
