@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ const mb_option mb_predict_option_table[] = {
      .help = "auto: what the directory was trained for, or the file's columns", .choices = mb_trained_task_names},
     {"format", MB_OPTION_CHOICE, FIELD(format), "tsv", NULL, .help = "tsv: label, score; jsonl: also the score of every label",
      .choices = format_names},
-    {"batch-size", MB_OPTION_INT, FIELD(batch_size), "32", "B", .help = "examples of a batch; the result does not depend on it",
+    {"batch-size", MB_OPTION_INT, FIELD(batch_size), "32", "B", .help = "examples of a batch: a matter of speed and memory",
      .min = 1, .max = 65536},
     {"max-length", MB_OPTION_INT, FIELD(max_length), "0", "N", .help = "tokens of an example; 0: as the model was trained",
      .min = 0, .max = 8192},
@@ -106,7 +107,15 @@ static mb_status predict_all(const mb_predict_options *o, const mb_text_model *m
         const int64_t end = begin + batch->capacity < set->n ? begin + batch->capacity : set->n;
         status = mb_classifier_predict(m->model, tape, set, batch, begin, end, probabilities, error);
         status = status == MB_OK ? write_rows(config, o->format, probabilities, end - begin, &buffer, rows, error) : status;
-        mb_job_progress(job, &(mb_progress){.phase = "predict", .unit = "examples", .done = end, .total = set->n});
+        mb_job_progress(job, &(mb_progress){.phase = "predict",
+                                            .unit = "examples",
+                                            .done = end,
+                                            .total = set->n,
+                                            .loss = NAN,
+                                            .learning_rate = NAN,
+                                            .tokens_per_second = NAN,
+                                            .elapsed_seconds = NAN,
+                                            .eta_seconds = NAN});
         if (status == MB_OK && mb_job_should_stop(job)) {
             status = mb_fail(error, MB_ERROR_INTERRUPTED, "stopped after %" PRId64 " of %" PRId64 " examples", end, set->n);
         }

@@ -1,5 +1,6 @@
 /* pretrain: tokenizer, text and model. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/file.h"
@@ -15,7 +16,15 @@ static mb_status out_of_memory(mb_error *error) {
 
 static bool report_vocabulary(void *user, const char *phase, double fraction) {
     const mb_job *job = user;
-    mb_job_progress(job, &(mb_progress){.phase = phase, .unit = "%", .done = (int64_t)(100 * fraction), .total = 100});
+    mb_job_progress(job, &(mb_progress){.phase = phase,
+                                        .unit = "%",
+                                        .done = (int64_t)(100 * fraction),
+                                        .total = 100,
+                                        .loss = NAN,
+                                        .learning_rate = NAN,
+                                        .tokens_per_second = NAN,
+                                        .elapsed_seconds = NAN,
+                                        .eta_seconds = NAN});
     return !mb_job_should_stop(job);
 }
 

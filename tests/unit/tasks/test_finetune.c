@@ -29,6 +29,7 @@ static const char *write_model(workplace *w, const char *name) {
     json_t *result = NULL;
     mb_error error;
     o.steps = 2;
+    o.hidden = 64; /* with 32 every other seed, in PyTorch as here, stops where two of the labels are one */
     ASSERT_OK(mb_pretrain(&o, NULL, &result, &error), error);
     json_decref(result);
     return out;
@@ -41,9 +42,9 @@ static mb_finetune_options small_finetune(const char *model, const char *train, 
     o.train = train;
     o.dev = dev;
     o.out = out;
-    o.lr = 1e-2;
+    o.lr = 1e-3;
     o.batch_size = 8;
-    o.epochs = 12;
+    o.epochs = 20;
     o.seed = 1;
     return o;
 }
@@ -120,12 +121,13 @@ Test(finetune, tells_apart_what_can_be_told_apart) {
 
     /* Predictions: a line an input, in order, the same at any batch size. */
     char *rows = predict(out, test, 0, 32), *rows5 = predict(out, test, 0, 5);
-    cr_assert_str_eq(rows, rows5);
     static const char *const expected[] = {"mammal", "bird", "fish"};
     int n_rows = 0;
+    char *rest5 = rows5;
     for (char *rest = rows, *row = strsep(&rest, "\n"); rest != NULL; row = strsep(&rest, "\n"), n_rows++) {
         cr_assert(strncmp(row, expected[n_rows % 3], strlen(expected[n_rows % 3])) == 0, "row %d: %s", n_rows, row);
-        const double score = atof(strchr(row, '\t') + 1);
+        const double score = atof(strchr(row, '\t') + 1), score5 = atof(strchr(strsep(&rest5, "\n"), '\t') + 1);
+        cr_assert_float_eq(score, score5, 2e-6);
         cr_assert(score > 1.0 / 3 && score <= 1, "row %d: %s", n_rows, row);
     }
     cr_assert_eq(n_rows, 33);
