@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXPANSION_MAX = 2 * MB_DECOMPOSITION_MAX + 2 };
+enum { EXPANSION_MAX = 4 * MB_DECOMPOSITION_MAX };
 
 static mb_char_entry entry_of(mb_char_kind kind, uint32_t payload) {
     return (uint32_t)kind << 29 | payload;
@@ -46,9 +46,9 @@ static bool set(mb_charmap *map, uint32_t code, mb_char_entry value) {
     return true;
 }
 
-static bool fill(mb_charmap *map, mb_range_set set_name, mb_char_kind kind, uint16_t shared_page) {
+static bool fill(mb_charmap *map, mb_compat compat, mb_range_set set_name, mb_char_kind kind, uint16_t shared_page) {
     size_t n_ranges;
-    const mb_range *ranges = mb_unicode_ranges(set_name, &n_ranges);
+    const mb_range *ranges = mb_unicode_ranges(compat, set_name, &n_ranges);
     for (size_t i = 0; i < n_ranges; i++) {
         for (uint32_t code = ranges[i].first; code <= ranges[i].last; code++) {
             if ((code & 255) == 0 && code + 255 <= ranges[i].last) {
@@ -63,11 +63,11 @@ static bool fill(mb_charmap *map, mb_range_set set_name, mb_char_kind kind, uint
 }
 
 /* Kind and code point of a character of the normalized text, as BertPreTokenizer sees it. */
-static mb_char_entry classify(uint32_t code) {
-    if (mb_unicode_is_space(code)) {
+static mb_char_entry classify(mb_compat compat, uint32_t code) {
+    if (mb_unicode_is_space(compat, code)) {
         return entry_of(MB_CHAR_SPACE, 0);
     }
-    return entry_of(mb_unicode_is_punctuation(code) ? MB_CHAR_ALONE : MB_CHAR_WORD, code);
+    return entry_of(mb_unicode_is_punctuation(compat, code) ? MB_CHAR_ALONE : MB_CHAR_WORD, code);
 }
 
 static bool add_expansion(mb_charmap *map, const mb_char_entry *entries, size_t n, mb_char_entry *out) {
@@ -86,30 +86,45 @@ static bool add_expansion(mb_charmap *map, const mb_char_entry *entries, size_t 
     return map->n_expansions <= 0xFFFF;
 }
 
-/* The pipeline of BertNormalizer for one code point that may change, in its order: spaces around an ideograph, decompose,
- * delete accents, lower. */
-static bool map_code(mb_charmap *map, const mb_tokenizer_config *config, uint32_t code) {
-    bool strip = config->strip_accents < 0 ? config->do_lower_case : config->strip_accents != 0;
-    bool is_cjk = config->tokenize_chinese_chars && mb_unicode_is_cjk(code);
-    uint32_t parts[MB_DECOMPOSITION_MAX] = {code};
-    size_t n_parts = strip ? mb_unicode_decompose(code, parts) : 1;
-    mb_char_entry entries[EXPANSION_MAX];
-    size_t n = 0;
+/* A code point after accents are stripped and it is lower-cased, in the order of the reference: Hugging Face strips first,
+ * Google lower-cases first. Returns how many, in `out`; *is_reordered: one of them is a mark that has a combining class. */
+static size_t strip_and_lower(const mb_tokenizer_config *config, bool strip, uint32_t code, uint32_t *out, bool *is_reordered) {
+    const mb_compat compat = config->compat;
+    const bool lowers_first = compat == MB_COMPAT_GOOGLE;
+    uint32_t first[2] = {code};
+    size_t n = 0, n_first = config->do_lower_case && lowers_first ? mb_unicode_lower(compat, code, first) : 1;
+    for (size_t f = 0; f < n_first; f++) {
+        uint32_t parts[MB_DECOMPOSITION_MAX] = {first[f]};
+        size_t n_parts = strip ? mb_unicode_decompose(compat, first[f], parts) : 1;
+        for (size_t i = 0; i < n_parts; i++) {
+            if (strip && mb_unicode_is_accent(compat, parts[i])) {
+                continue;
+            }
+            *is_reordered = *is_reordered || (strip && mb_unicode_combining_class(compat, parts[i]) != 0);
+            uint32_t last[2] = {parts[i]};
+            size_t n_last = config->do_lower_case && !lowers_first ? mb_unicode_lower(compat, parts[i], last) : 1;
+            for (size_t k = 0; k < n_last; k++) {
+                out[n++] = last[k];
+            }
+        }
+    }
+    return n;
+}
+
+/* The pipeline for one code point that may change: spaces around an ideograph, then the above. */
+static bool map_code(mb_charmap *map, const mb_tokenizer_config *config, bool strip, uint32_t code) {
+    bool is_cjk = config->tokenize_chinese_chars && mb_unicode_is_cjk(config->compat, code), is_reordered = false;
+    mb_char_entry entries[EXPANSION_MAX + 2];
+    uint32_t codes[EXPANSION_MAX];
+    size_t n = 0, n_codes = strip_and_lower(config, strip, code, codes, &is_reordered);
+    if (is_reordered) {
+        return set(map, code, entry_of(MB_CHAR_REORDER, 0));
+    }
     if (is_cjk) {
         entries[n++] = entry_of(MB_CHAR_SPACE, 0);
     }
-    for (size_t i = 0; i < n_parts; i++) {
-        if (strip && mb_unicode_is_accent(parts[i])) {
-            continue;
-        }
-        if (strip && mb_unicode_combining_class(parts[i]) != 0) {
-            return set(map, code, entry_of(MB_CHAR_REORDER, 0));
-        }
-        uint32_t lower[2] = {parts[i]};
-        size_t n_lower = config->do_lower_case ? mb_unicode_lower(parts[i], lower) : 1;
-        for (size_t k = 0; k < n_lower; k++) {
-            entries[n++] = classify(lower[k]);
-        }
+    for (size_t i = 0; i < n_codes; i++) {
+        entries[n++] = classify(config->compat, codes[i]);
     }
     if (is_cjk) {
         if (n == 2 && mb_char_kind_of(entries[1]) == MB_CHAR_WORD) {
@@ -140,7 +155,7 @@ static bool map_changing(mb_charmap *map, const mb_tokenizer_config *config, boo
                 if (strip && !set(map, code, entry_of(MB_CHAR_HANGUL, 0))) {
                     return false;
                 }
-            } else if (!map_code(map, config, code)) {
+            } else if (!map_code(map, config, strip, code)) {
                 return false;
             }
         }
@@ -149,9 +164,9 @@ static bool map_changing(mb_charmap *map, const mb_tokenizer_config *config, boo
 }
 
 /* Kept marks with a combining class, outside of the ranges that change. */
-static bool map_marks(mb_charmap *map) {
+static bool map_marks(mb_charmap *map, mb_compat compat) {
     size_t n_ranges;
-    const mb_range *ranges = mb_unicode_ranges(MB_RANGES_MARK, &n_ranges);
+    const mb_range *ranges = mb_unicode_ranges(compat, MB_RANGES_MARK, &n_ranges);
     for (size_t i = 0; i < n_ranges; i++) {
         for (uint32_t code = ranges[i].first; code <= ranges[i].last; code++) {
             if (!set(map, code, entry_of(MB_CHAR_REORDER, 0))) {
@@ -169,11 +184,16 @@ bool mb_charmap_build(mb_charmap *map, const mb_tokenizer_config *config) {
         return false;
     }
     /* Later fills win: the order is that of the pipeline's steps, last step first. */
-    return fill(map, MB_RANGES_PUNCTUATION, MB_CHAR_ALONE, PAGE_ALONE) &&
-           (!strip || fill(map, MB_RANGES_ACCENT, MB_CHAR_DROP, PAGE_DROP)) && (!strip || map_marks(map)) &&
-           (!config->tokenize_chinese_chars || fill(map, MB_RANGES_CJK, MB_CHAR_ALONE, PAGE_ALONE)) &&
-           fill(map, MB_RANGES_SPACE, MB_CHAR_SPACE, PAGE_WORD) &&
-           (!config->clean_text || fill(map, MB_RANGES_REMOVED, MB_CHAR_DROP, PAGE_DROP)) && map_changing(map, config, strip);
+    const mb_compat compat = config->compat;
+    bool has_memory = fill(map, compat, MB_RANGES_PUNCTUATION, MB_CHAR_ALONE, PAGE_ALONE) &&
+                      (!strip || fill(map, compat, MB_RANGES_ACCENT, MB_CHAR_DROP, PAGE_DROP)) &&
+                      (!strip || map_marks(map, compat)) &&
+                      (!config->tokenize_chinese_chars || fill(map, compat, MB_RANGES_CJK, MB_CHAR_ALONE, PAGE_ALONE)) &&
+                      fill(map, compat, MB_RANGES_SPACE, MB_CHAR_SPACE, PAGE_WORD) &&
+                      (!config->clean_text || fill(map, compat, MB_RANGES_REMOVED, MB_CHAR_DROP, PAGE_DROP)) &&
+                      map_changing(map, config, strip);
+    bool has_sigma = compat == MB_COMPAT_GOOGLE && config->do_lower_case;
+    return has_memory && (!has_sigma || set(map, MB_CAPITAL_SIGMA, entry_of(MB_CHAR_SIGMA, 0)));
 }
 
 void mb_charmap_free(mb_charmap *map) {

@@ -17,6 +17,7 @@ typedef enum mb_char_kind {
     MB_CHAR_EXPAND,  /* several entries, each of one of the kinds above */
     MB_CHAR_HANGUL,  /* a syllable that decomposes into two or three letters, by arithmetic */
     MB_CHAR_REORDER, /* or by what it decomposes to: a mark that is kept and has a combining class */
+    MB_CHAR_SIGMA,   /* part of a word; its lower case depends on its neighbours (MB_COMPAT_GOOGLE) */
 } mb_char_kind;
 
 /* kind in bits 29..31. WORD, ALONE: the new code point in bits 0..20, 0 when it stays as it is.

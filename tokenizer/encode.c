@@ -179,7 +179,8 @@ mb_status mb_encode_append(const mb_tokenizer *tokenizer, const char *text, size
     uint32_t n_words = 0;
     size_t from = 0, start, end;
     int32_t id;
-    while (mb_added_token_find(tokenizer, bytes, n_bytes, from, &start, &end, &id)) {
+    while (tokenizer->config.compat == MB_COMPAT_HF &&
+           mb_added_token_find(tokenizer, bytes, n_bytes, from, &start, &end, &id)) {
         mb_status status = encode_segment(tokenizer, memory, bytes, from, start, &n_words, out, error);
         if (status == MB_OK) {
             status = mb_encoding_reserve(out, 1, error);

@@ -233,6 +233,15 @@ mb_status mb_tokenizer_config_read(const char *path, mb_tokenizer_config *config
     if (status == MB_OK) {
         status = read_switch(root, path, "strip_accents", true, &config->strip_accents, error);
     }
+    const json_t *compat = json_object_get(root, "compat"); /* minibert's own key */
+    if (status == MB_OK && compat != NULL) {
+        const char *name = json_string_value(compat);
+        if (name == NULL || (strcmp(name, "hf") != 0 && strcmp(name, "google") != 0)) {
+            status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': 'compat' is neither 'hf' nor 'google'", path);
+        } else {
+            *config = mb_tokenizer_config_compat(config, strcmp(name, "hf") == 0 ? MB_COMPAT_HF : MB_COMPAT_GOOGLE);
+        }
+    }
     const json_t *length = json_object_get(root, "model_max_length");
     if (status == MB_OK && length != NULL && !json_is_null(length)) {
         double tokens = json_number_value(length); /* 0 for what is not a number */

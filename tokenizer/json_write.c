@@ -97,6 +97,9 @@ mb_status mb_tokenizer_config_write(const mb_tokenizer *tokenizer, const char *p
               set(root, "strip_accents", strip_accents(config)) &&
               set(root, "tokenize_chinese_chars", json_boolean(config->tokenize_chinese_chars)) &&
               set(root, "model_max_length", json_integer(config->model_max_length));
+    if (config->compat == MB_COMPAT_GOOGLE) {
+        ok = ok && set(root, "compat", json_string("google"));
+    }
     for (int i = 0; i < MB_N_SPECIALS; i++) {
         ok = ok && set(root, keys[i], json_string(mb_special_texts[i]));
     }

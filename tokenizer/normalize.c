@@ -13,6 +13,7 @@ bool mb_word_reader_set(mb_word_reader *reader, const mb_charmap *charmap, const
     reader->max_chars = (size_t)config->max_chars_per_word;
     reader->clean_text = config->clean_text;
     reader->lower = config->do_lower_case;
+    reader->compat = config->compat;
     for (uint32_t code = 0; code < 256; code++) {
         reader->byte_kind[code] =
             (unsigned char)(code < 0x80 ? mb_char_kind_of(mb_charmap_get(charmap, code)) : MB_CHAR_REORDER);
@@ -37,16 +38,17 @@ void mb_word_reader_free(mb_word_reader *reader) {
     free(reader->starts);
     free(reader->ends);
     free(reader->marks);
+    free(reader->unordered);
     free(reader->spans);
     reader->bytes = NULL;
     reader->starts = reader->ends = NULL;
-    reader->marks = NULL;
+    reader->marks = reader->unordered = NULL;
     reader->spans = NULL;
     reader->capacity_bytes = reader->mark_capacity = reader->span_capacity = 0;
 }
 
 void mb_words_begin(mb_words *words, mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text) {
-    *words = (mb_words){.reader = reader, .text = text, .n_text = n_text, .position = from, .run_start = from};
+    *words = (mb_words){.reader = reader, .text = text, .from = from, .n_text = n_text, .position = from, .run_start = from};
 }
 
 /* --- the fast path: a run of ASCII letters and digits --- */
@@ -197,18 +199,20 @@ static bool read_reordered(mb_words *words, size_t *n_chars) {
     words->n_bytes = *n_chars = 0;
     words->position = words->run_start;
     words->n_expanded_read = 0;
-    if (!mb_reorder_run(reader, words->text, words->n_text, &words->position, &n_marks)) {
+    if (!mb_reorder_run(words, &n_marks)) {
         words->no_memory = true;
         return true;
     }
     size_t n_read = 0; /* characters of the raw text: Hugging Face aligns by counting, so spans do not move with their marks */
     for (size_t i = 0; i < n_marks; i++) {
         n_read += !reader->marks[i].inserted;
-        if (mb_unicode_is_accent(reader->marks[i].code)) {
+        if (mb_unicode_is_accent(reader->compat, reader->marks[i].code)) {
             continue;
         }
         uint32_t lower[2] = {reader->marks[i].code};
-        size_t n_lower = reader->lower ? mb_unicode_lower(reader->marks[i].code, lower) : 1;
+        size_t n_lower = reader->lower && reader->compat == MB_COMPAT_HF
+                             ? mb_unicode_lower(reader->compat, reader->marks[i].code, lower)
+                             : 1;
         mb_span span = reader->spans[n_read - 1];
         for (size_t k = 0; k < n_lower; k++) {
             put(words, n_chars, lower[k], span.start, span.end);
@@ -246,6 +250,9 @@ static bool read_char(mb_words *words, size_t *n_chars) {
         break;
     case MB_CHAR_EXPAND:
         return put_expansion(words, n_chars, entry, start, end);
+    case MB_CHAR_SIGMA:
+        put(words, n_chars, mb_sigma_lower(words->reader, words->text, words->from, words->n_text, start), start, end);
+        break;
     case MB_CHAR_REORDER:
         return read_reordered(words, n_chars);
     }

@@ -20,9 +20,9 @@ typedef struct mb_word_key {
 
 /* A character on its way through canonical reordering. */
 typedef struct mb_mark {
-    uint64_t rank; /* combining class in the upper 8 bits, position in the word below */
     uint32_t code;
-    bool inserted; /* by a decomposition, not the first of it */
+    unsigned char class; /* canonical combining class */
+    bool inserted;       /* by a decomposition, not the first of it */
 } mb_mark;
 
 typedef struct mb_span {
@@ -34,12 +34,14 @@ typedef struct mb_word_reader {
     const mb_charmap *charmap;
     size_t max_chars; /* the tokenizer's max_chars_per_word */
     bool clean_text, lower;
+    mb_compat compat;
     unsigned char byte_kind[256]; /* mb_char_kind of ASCII; MB_CHAR_REORDER, which no ASCII has, for all other bytes */
     unsigned char *bytes;         /* the normalized word: 4 bytes for each of max_chars, and room for one 16-byte store */
     uint32_t *starts, *ends;      /* raw span of the character that begins, or ends, at this normalized byte */
     size_t capacity_bytes;
-    mb_mark *marks; /* reordering: what the word decomposes to */
-    mb_span *spans; /* and the raw spans of its characters */
+    mb_mark *marks;     /* reordering: what the word decomposes to */
+    mb_mark *unordered; /* a copy of marks before they move; as large */
+    mb_span *spans;     /* raw spans of the word's characters */
     size_t mark_capacity, span_capacity;
 } mb_word_reader;
 
@@ -50,7 +52,7 @@ void mb_word_reader_free(mb_word_reader *reader);
 typedef struct mb_words {
     mb_word_reader *reader;
     const unsigned char *text;
-    size_t n_text;
+    size_t from, n_text;
     size_t position;        /* next byte to read */
     size_t n_expanded_read; /* entries of the character at `position` that were used already */
     size_t run_start;       /* after the last character that ended a word */
@@ -63,6 +65,9 @@ typedef struct mb_words {
     mb_word_key key;            /* of words of less than MB_KEY_BYTES bytes */
     bool no_memory;             /* why mb_words_next returned false */
 } mb_words;
+
+/* The lower case of the capital sigma at text[at..at+2], which depends on its neighbours between `from` and n_text. */
+uint32_t mb_sigma_lower(const mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text, size_t at);
 
 /* n_text < 4 GiB. `from`: where to begin in the text; offsets count from the text's first byte. */
 void mb_words_begin(mb_words *words, mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text);

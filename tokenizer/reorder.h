@@ -4,8 +4,9 @@
 
 #include "tokenizer/normalize.h"
 
-/* Decomposes and orders the characters from text[*position] to the end of the word, without those that clean_text deletes, into
- * reader->marks and reader->spans; *position moves to the word's end. False: no memory. */
-bool mb_reorder_run(mb_word_reader *reader, const unsigned char *text, size_t n_text, size_t *position, size_t *n_marks);
+/* Decomposes and orders the characters from words->position to the end of the word, without those that clean_text deletes, into
+ * the reader's marks and spans; words->position moves to the word's end. With MB_COMPAT_GOOGLE they are lower-cased first.
+ * False: no memory. */
+bool mb_reorder_run(mb_words *words, size_t *n_marks);
 
 #endif

@@ -20,6 +20,15 @@ mb_tokenizer_config mb_tokenizer_config_default(void) {
     };
 }
 
+mb_tokenizer_config mb_tokenizer_config_compat(const mb_tokenizer_config *config, mb_compat compat) {
+    mb_tokenizer_config other = *config;
+    if (other.compat != compat) {
+        other.compat = compat;
+        other.max_chars_per_word = compat == MB_COMPAT_GOOGLE ? 200 : 100;
+    }
+    return other;
+}
+
 /* --- making --- */
 
 void mb_tokenizer_parts_free(mb_tokenizer_parts *parts) {
@@ -80,8 +89,8 @@ static mb_status find_specials(mb_tokenizer_parts *parts, const char *origin, in
 /* Order and sizes are fixed, so the number is the same on every machine and in every run. */
 static uint64_t fingerprint(const mb_tokenizer *tokenizer) {
     const mb_tokenizer_config *config = &tokenizer->config;
-    const int32_t settings[] = {config->do_lower_case, config->strip_accents, config->tokenize_chinese_chars,
-                                config->clean_text, config->max_chars_per_word};
+    const int32_t settings[] = {config->do_lower_case, config->strip_accents,      config->tokenize_chinese_chars,
+                                config->clean_text,    config->max_chars_per_word, (int32_t)config->compat};
     mb_hash hash;
     mb_hash_begin(&hash);
     mb_hash_add(&hash, settings, sizeof settings);
@@ -152,6 +161,25 @@ mb_status mb_tokenizer_new(const char *const *pieces, size_t n_pieces, const mb_
     mb_status status = MB_OK;
     for (size_t i = 0; status == MB_OK && i < n_pieces; i++) {
         status = mb_vocab_add(&parts.vocab, pieces[i], strlen(pieces[i]), origin, 0, error);
+    }
+    if (status != MB_OK) {
+        mb_tokenizer_parts_free(&parts);
+        return status;
+    }
+    return mb_tokenizer_from_parts(&parts, origin, out, error);
+}
+
+mb_status mb_tokenizer_with_config(const mb_tokenizer *tokenizer, const mb_tokenizer_config *config, mb_tokenizer **out,
+                                   mb_error *error) {
+    static const char origin[] = "the given tokenizer";
+    mb_tokenizer_parts parts = {.config = *config};
+    mb_status status = MB_OK;
+    for (size_t i = 0; status == MB_OK && i < tokenizer->vocab.n; i++) {
+        const char *piece = tokenizer->vocab.texts[i];
+        status = mb_vocab_add(&parts.vocab, piece, strlen(piece), origin, 0, error);
+    }
+    for (size_t i = 0; status == MB_OK && i < tokenizer->n_added; i++) {
+        status = mb_added_token_append(&parts, tokenizer->added[i].id, tokenizer->added[i].is_special, error);
     }
     if (status != MB_OK) {
         mb_tokenizer_parts_free(&parts);

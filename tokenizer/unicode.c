@@ -3,10 +3,11 @@
 #include <utf8proc.h>
 
 #include "tokenizer/unicode_ranges.h"
+#include "tokenizer/unicode_ranges_google.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Lower case added to Unicode after version 14, the oldest that a supported utf8proc (2.7) has. */
+/* Lower case added to Unicode after version 14, which is Google's, and the oldest that a supported utf8proc (2.7) has. */
 static const struct {
     uint32_t first, last, lower_of_first;
 } late_lower[] = {
@@ -18,9 +19,39 @@ static const struct {
 const mb_range mb_unicode_changing[] = {
     {0x41, 0x5A},       {0xC0, 0x13F5},     {0x1B06, 0x24CF},   {0x2ADC, 0x2CF2},   {0x304C, 0x30FE},   {0xA640, 0xA7F5},
     {0xAC00, 0xD7A3},   {0xF900, 0xFB4E},   {0xFF21, 0xFF3A},   {0x10400, 0x10595}, {0x10C80, 0x10D65}, {0x1109A, 0x118BF},
-    {0x16E40, 0x16EB8}, {0x1D15E, 0x1D1C0}, {0x1E900, 0x1E921}, {0x2F800, 0x2FA1D},
+    {0x16E40, 0x16EB8}, {0x1D15E, 0x1D1C0}, {0x11938, 0x11938}, {0x1E900, 0x1E921}, {0x2F800, 0x2FA1D},
 };
 const size_t mb_unicode_n_changing = COUNT(mb_unicode_changing);
+
+typedef struct range_list {
+    const mb_range *ranges;
+    size_t n_ranges;
+} range_list;
+
+#define LIST(array) \
+    { (array), COUNT(array) }
+static const range_list range_sets[][MB_N_RANGE_SETS] = {
+    [MB_COMPAT_HF] =
+        {
+            [MB_RANGES_REMOVED] = LIST(removed_ranges),
+            [MB_RANGES_SPACE] = LIST(space_ranges),
+            [MB_RANGES_CJK] = LIST(cjk_ranges),
+            [MB_RANGES_PUNCTUATION] = LIST(punctuation_ranges),
+            [MB_RANGES_ACCENT] = LIST(accent_ranges),
+            [MB_RANGES_MARK] = LIST(mark_ranges),
+            [MB_RANGES_DECOMPOSED] = LIST(decomposed_ranges),
+        },
+    [MB_COMPAT_GOOGLE] =
+        {
+            [MB_RANGES_REMOVED] = LIST(google_removed_ranges),
+            [MB_RANGES_SPACE] = LIST(google_space_ranges),
+            [MB_RANGES_CJK] = LIST(google_cjk_ranges),
+            [MB_RANGES_PUNCTUATION] = LIST(google_punctuation_ranges),
+            [MB_RANGES_ACCENT] = LIST(google_accent_ranges),
+            [MB_RANGES_MARK] = LIST(google_mark_ranges),
+            [MB_RANGES_DECOMPOSED] = LIST(google_decomposed_ranges),
+        },
+};
 
 static bool contains(const mb_range *ranges, size_t n_ranges, uint32_t code) {
     size_t low = 0, high = n_ranges;
@@ -35,61 +66,54 @@ static bool contains(const mb_range *ranges, size_t n_ranges, uint32_t code) {
     return low < n_ranges && code >= ranges[low].first;
 }
 
-bool mb_unicode_is_removed(uint32_t code) {
-    return contains(removed_ranges, COUNT(removed_ranges), code);
+static bool is_in(mb_compat compat, mb_range_set set, uint32_t code) {
+    return contains(range_sets[compat][set].ranges, range_sets[compat][set].n_ranges, code);
 }
 
-bool mb_unicode_is_space(uint32_t code) {
-    return contains(space_ranges, COUNT(space_ranges), code);
+bool mb_unicode_is_removed(mb_compat compat, uint32_t code) {
+    return is_in(compat, MB_RANGES_REMOVED, code);
 }
 
-bool mb_unicode_is_cjk(uint32_t code) {
-    return contains(cjk_ranges, COUNT(cjk_ranges), code);
+bool mb_unicode_is_space(mb_compat compat, uint32_t code) {
+    return is_in(compat, MB_RANGES_SPACE, code);
 }
 
-bool mb_unicode_is_punctuation(uint32_t code) {
-    return contains(punctuation_ranges, COUNT(punctuation_ranges), code);
+bool mb_unicode_is_cjk(mb_compat compat, uint32_t code) {
+    return is_in(compat, MB_RANGES_CJK, code);
 }
 
-bool mb_unicode_is_accent(uint32_t code) {
-    return contains(accent_ranges, COUNT(accent_ranges), code);
+bool mb_unicode_is_punctuation(mb_compat compat, uint32_t code) {
+    return is_in(compat, MB_RANGES_PUNCTUATION, code);
 }
 
-const mb_range *mb_unicode_ranges(mb_range_set set, size_t *n_ranges) {
-    switch (set) {
-    case MB_RANGES_REMOVED:
-        *n_ranges = COUNT(removed_ranges);
-        return removed_ranges;
-    case MB_RANGES_SPACE:
-        *n_ranges = COUNT(space_ranges);
-        return space_ranges;
-    case MB_RANGES_CJK:
-        *n_ranges = COUNT(cjk_ranges);
-        return cjk_ranges;
-    case MB_RANGES_PUNCTUATION:
-        *n_ranges = COUNT(punctuation_ranges);
-        return punctuation_ranges;
-    case MB_RANGES_ACCENT:
-        *n_ranges = COUNT(accent_ranges);
-        return accent_ranges;
-    case MB_RANGES_MARK:
-    default:
-        *n_ranges = COUNT(mark_ranges);
-        return mark_ranges;
-    }
+bool mb_unicode_is_accent(mb_compat compat, uint32_t code) {
+    return is_in(compat, MB_RANGES_ACCENT, code);
 }
 
-int mb_unicode_combining_class(uint32_t code) {
-    /* A class never changes once assigned; younger marks than Hugging Face's tables have class 0 there. */
-    if (!mb_unicode_is_accent(code) && !contains(mark_ranges, COUNT(mark_ranges), code)) {
+bool mb_unicode_is_cased(uint32_t code) {
+    return contains(google_cased_ranges, COUNT(google_cased_ranges), code);
+}
+
+bool mb_unicode_is_case_ignorable(uint32_t code) {
+    return contains(google_case_ignorable_ranges, COUNT(google_case_ignorable_ranges), code);
+}
+
+const mb_range *mb_unicode_ranges(mb_compat compat, mb_range_set set, size_t *n_ranges) {
+    *n_ranges = range_sets[compat][set].n_ranges;
+    return range_sets[compat][set].ranges;
+}
+
+int mb_unicode_combining_class(mb_compat compat, uint32_t code) {
+    /* A class never changes once assigned; younger marks than the reference's tables have class 0 there. */
+    if (!is_in(compat, MB_RANGES_ACCENT, code) && !is_in(compat, MB_RANGES_MARK, code)) {
         return 0;
     }
     return utf8proc_get_property((utf8proc_int32_t)code)->combining_class;
 }
 
-size_t mb_unicode_decompose(uint32_t code, uint32_t out[MB_DECOMPOSITION_MAX]) {
+size_t mb_unicode_decompose(mb_compat compat, uint32_t code, uint32_t out[MB_DECOMPOSITION_MAX]) {
     out[0] = code;
-    if (code < 0xC0 || (code > 0xFFFF && !contains(decomposed_ranges, COUNT(decomposed_ranges), code))) {
+    if (code < 0xC0 || (code > 0xFFFF && !is_in(compat, MB_RANGES_DECOMPOSED, code))) {
         return 1;
     }
     utf8proc_int32_t parts[MB_DECOMPOSITION_MAX];
@@ -104,7 +128,7 @@ size_t mb_unicode_decompose(uint32_t code, uint32_t out[MB_DECOMPOSITION_MAX]) {
     return (size_t)n_parts;
 }
 
-size_t mb_unicode_lower(uint32_t code, uint32_t out[2]) {
+size_t mb_unicode_lower(mb_compat compat, uint32_t code, uint32_t out[2]) {
     if (code < 0x80) {
         out[0] = code >= 'A' && code <= 'Z' ? code + 32 : code;
         return 1;
@@ -116,7 +140,7 @@ size_t mb_unicode_lower(uint32_t code, uint32_t out[2]) {
     }
     for (size_t i = 0; i < COUNT(late_lower); i++) {
         if (code >= late_lower[i].first && code <= late_lower[i].last) {
-            out[0] = late_lower[i].lower_of_first + (code - late_lower[i].first);
+            out[0] = compat == MB_COMPAT_GOOGLE ? code : late_lower[i].lower_of_first + (code - late_lower[i].first);
             return 1;
         }
     }

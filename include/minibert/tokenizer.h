@@ -26,16 +26,25 @@ extern "C" {
 
 typedef struct mb_tokenizer mb_tokenizer;
 
+/* Which of the two references the ids are those of; tokenizer/README.md lists where they differ. */
+typedef enum mb_compat {
+    MB_COMPAT_HF,     /* Hugging Face's tokenizers: BertNormalizer, BertPreTokenizer, WordPiece */
+    MB_COMPAT_GOOGLE, /* google-research/bert's tokenization.py, run by Python 3.11 (Unicode 14) */
+} mb_compat;
+
 /* As in Hugging Face's tokenizer_config.json. */
 typedef struct mb_tokenizer_config {
     bool do_lower_case;          /* true */
     int strip_accents;           /* 1 yes, 0 no, -1 (null): as do_lower_case */
     bool tokenize_chinese_chars; /* true: spaces around CJK ideographs */
     bool clean_text;             /* true: drop control characters, white space becomes ' ' */
-    int32_t max_chars_per_word;  /* 100: words of more characters, after normalization, are [UNK]; 1 to 10000 */
+    int32_t max_chars_per_word;  /* 100 (Google's: 200): longer words, after normalization, are [UNK]; 1 to 10000 */
     int32_t model_max_length;    /* 512; INT32_MAX when a file gives no limit or a larger one */
+    mb_compat compat;            /* MB_COMPAT_HF */
 } mb_tokenizer_config;
 mb_tokenizer_config mb_tokenizer_config_default(void);
+/* The same settings as the other reference has them: compat and max_chars_per_word change. */
+mb_tokenizer_config mb_tokenizer_config_compat(const mb_tokenizer_config *config, mb_compat compat);
 
 /* Growable result of an encode; begins as {0}; reused without allocating once grown. All arrays have n_tokens entries. */
 typedef struct mb_encoding {
@@ -56,8 +65,12 @@ mb_status mb_tokenizer_load(const char *dir, mb_tokenizer **out, mb_error *error
 /* From pieces in id order (copied): UTF-8, all different, without line breaks; [UNK] [CLS] [SEP] [PAD] [MASK] among them. */
 mb_status mb_tokenizer_new(const char *const *pieces, size_t n_pieces, const mb_tokenizer_config *config, mb_tokenizer **out,
                            mb_error *error);
+/* A tokenizer with the same pieces and added tokens and another configuration. */
+mb_status mb_tokenizer_with_config(const mb_tokenizer *tokenizer, const mb_tokenizer_config *config, mb_tokenizer **out,
+                                   mb_error *error);
 /* Writes vocab.txt, tokenizer.json, tokenizer_config.json: what Hugging Face loads and gives the same ids for. The directory is
- * made if need be; each file appears whole or not at all. */
+ * made if need be; each file appears whole or not at all. MB_COMPAT_GOOGLE is written as a key that only mb_tokenizer_load
+ * reads. */
 mb_status mb_tokenizer_save(const mb_tokenizer *tokenizer, const char *dir, mb_error *error);
 void mb_tokenizer_free(mb_tokenizer *tokenizer);
 
@@ -75,8 +88,9 @@ bool mb_tokenizer_is_continuation(const mb_tokenizer *tokenizer, int32_t id);
 uint64_t mb_tokenizer_fingerprint(const mb_tokenizer *tokenizer);
 
 /* Ids of one text of less than 4 GiB, without [CLS] and [SEP] and without truncation. Special tokens written in the text
- * ("[MASK]") stay whole, and are words of their own. Invalid UTF-8 is read as U+FFFD, one for each maximal bad part, as
- * Python's errors="replace"; clean_text deletes it. Offsets are Hugging Face's: a deleted accent belongs to no token. */
+ * ("[MASK]") stay whole, and are words of their own; with MB_COMPAT_GOOGLE they are text like any other. Invalid UTF-8 is read
+ * as U+FFFD, one for each maximal bad part, as Python's errors="replace"; clean_text deletes it. Offsets are Hugging Face's: a
+ * deleted accent belongs to no token. */
 mb_status mb_tokenizer_encode(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, mb_encoding *out,
                               mb_error *error);
 /* [CLS] a [SEP], or [CLS] a [SEP] b [SEP] with types 0/1 (text_b NULL: one text). More than max_length tokens are cut as

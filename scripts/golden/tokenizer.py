@@ -3,12 +3,14 @@
 
     scripts/golden/tokenizer.py golden > tests/golden/tokenizer.json   expected ids, offsets and words of nasty lines
     scripts/golden/tokenizer.py ranges > tokenizer/unicode_ranges.h    its sets of code points, found by asking it about each
+    scripts/golden/tokenizer.py ranges-google > tokenizer/unicode_ranges_google.h    those of google-research/bert: Python 3.11's
 
 Neither the build nor the tests need Python or this script.
 """
 import json
 import random
 import sys
+import unicodedata
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -69,6 +71,42 @@ def make_ranges():
     print_ranges("mark_ranges", "other marks that have a combining class", [c for c in CODES if c not in accents and moves(c)])
     print_ranges("decomposed_ranges", "beyond U+FFFF: those that decompose",
                  [code for code in CODES if code > 0xFFFF and nfd(chr(code)) != chr(code)])
+
+
+def make_google_ranges():
+    """What tokenization.py gets from unicodedata and str; the classes of code points that it names itself are in its text."""
+    if unicodedata.unidata_version != "14.0.0":
+        sys.exit(f"this Python has Unicode {unicodedata.unidata_version}; the tables are those of 14.0.0 (Python 3.11)")
+    category = {code: unicodedata.category(chr(code)) for code in CODES}
+    whitespace = {9, 10, 13}
+    removed = [c for c in CODES if c in (0, 0xFFFD) or (c not in whitespace and category[c] in ("Cc", "Cf"))]
+    spaces = [c for c in CODES if chr(c).isspace() or category[c] == "Zs"]
+    ideographs = [c for first, last in ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2A6DF),
+                                        (0x2A700, 0x2B73F), (0x2B740, 0x2CEAF), (0x2F800, 0x2FA1F)) for c in range(first, last + 1)]
+    symbols = [c for c in range(33, 127) if not chr(c).isalnum()]
+    punctuation = set(symbols) | {c for c in CODES if category[c].startswith("P")}
+    accents = {c for c in CODES if category[c] == "Mn"}
+    marks = [c for c in CODES if c not in accents and unicodedata.combining(chr(c))]
+    decomposed = [c for c in CODES if c > 0xFFFF and unicodedata.normalize("NFD", chr(c)) != chr(c)]
+
+    def ends_final(text):
+        return text.lower().endswith("\u03c2")
+
+    cased = [c for c in CODES if ends_final(chr(c) + "\u03a3")]
+    ignorable = sorted({c for c in CODES if ends_final("A" + chr(c) + "\u03a3")} - set(cased))
+
+    print("/* Sets of code points as Python 3.11 (Unicode 14) and tokenization.py have them; made by scripts/golden/tokenizer.py, do not"
+          " edit. */")
+    print("/* clang-format off */")
+    print_ranges("google_removed_ranges", "deleted by clean_text", removed)
+    print_ranges("google_space_ranges", "where words are split, and dropped", spaces)
+    print_ranges("google_cjk_ranges", "ideographs", ideographs)
+    print_ranges("google_punctuation_ranges", "words of their own", punctuation)
+    print_ranges("google_accent_ranges", "nonspacing marks, deleted by strip_accents", accents)
+    print_ranges("google_mark_ranges", "other marks that have a combining class", marks)
+    print_ranges("google_decomposed_ranges", "beyond U+FFFF: those that decompose", decomposed)
+    print_ranges("google_cased_ranges", "before a capital sigma they make it final, after it they do not let it be", cased)
+    print_ranges("google_case_ignorable_ranges", "looked through when a sigma's neighbours are sought", ignorable)
 
 
 # --- golden -------------------------------------------------------------------------------------------------------------------
@@ -194,7 +232,7 @@ def rows(values):
 
 
 if __name__ == "__main__":
-    jobs = {"golden": make_golden, "ranges": make_ranges}
+    jobs = {"golden": make_golden, "ranges": make_ranges, "ranges-google": make_google_ranges}
     if len(sys.argv) != 2 or sys.argv[1] not in jobs:
         sys.exit(__doc__)
     jobs[sys.argv[1]]()

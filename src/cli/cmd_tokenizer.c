@@ -119,6 +119,7 @@ const mb_command mb_command_tokenizer_train = {
 
 #define FIELD(name) offsetof(mb_encode_lines_options, name)
 static const char *const format_names[] = {"ids", "tokens", "jsonl", NULL};
+static const char *const compat_names[] = {"auto", "hf", "google", NULL};
 static const mb_option encode_table[] = {
     {.name = "model",
      .type = MB_OPTION_TEXT,
@@ -126,6 +127,12 @@ static const mb_option encode_table[] = {
      .argument = "DIR",
      .help = "a model directory, or a vocab.txt",
      .required = true},
+    {.name = "compat",
+     .type = MB_OPTION_CHOICE,
+     .offset = FIELD(compat),
+     .default_text = "auto",
+     .choices = compat_names,
+     .help = "ids of Hugging Face's tokenizers or of google-research/bert; auto: hf unless DIR says google"},
     {.name = "format",
      .type = MB_OPTION_CHOICE,
      .offset = FIELD(format),

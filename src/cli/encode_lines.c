@@ -52,6 +52,21 @@ static size_t put_number(char *out, uint32_t number) {
     return n;
 }
 
+/* The tokenizer of the model, as the reference that was asked for. */
+static mb_status load(const mb_encode_lines_options *o, mb_tokenizer **out, mb_error *error) {
+    mb_tokenizer *tokenizer = NULL;
+    mb_status status = mb_tokenizer_load(o->model, &tokenizer, error);
+    if (status != MB_OK || o->compat == MB_ENCODE_COMPAT_AUTO) {
+        *out = tokenizer;
+        return status;
+    }
+    const mb_compat compat = o->compat == MB_ENCODE_COMPAT_GOOGLE ? MB_COMPAT_GOOGLE : MB_COMPAT_HF;
+    const mb_tokenizer_config config = mb_tokenizer_config_compat(mb_tokenizer_get_config(tokenizer), compat);
+    status = mb_tokenizer_with_config(tokenizer, &config, out, error);
+    mb_tokenizer_free(tokenizer);
+    return status;
+}
+
 static mb_status make_id_texts(encoder *self, mb_error *error) {
     const size_t n_ids = mb_tokenizer_vocab_size(self->tokenizer);
     self->id_texts = calloc(n_ids, sizeof *self->id_texts);
@@ -263,7 +278,7 @@ mb_status mb_encode_lines(const mb_encode_lines_options *options, const mb_job *
                        "--max-length must leave room for [CLS] and [SEP]: at least 2, or 0 for no limit");
     }
     encoder self = {.options = options, .began_at = mb_clock_seconds()};
-    mb_status status = mb_tokenizer_load(options->model, &self.tokenizer, error);
+    mb_status status = load(options, &self.tokenizer, error);
     if (status == MB_OK) {
         status = make_id_texts(&self, error);
     }

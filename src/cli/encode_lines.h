@@ -10,9 +10,11 @@
 #include "minibert/status.h"
 
 enum { MB_ENCODE_IDS, MB_ENCODE_TOKENS, MB_ENCODE_JSONL };
+enum { MB_ENCODE_COMPAT_AUTO, MB_ENCODE_COMPAT_HF, MB_ENCODE_COMPAT_GOOGLE };
 
 typedef struct mb_encode_lines_options {
     const char *model;
+    int compat;
     int format;
     bool no_special;
     int64_t max_length; /* 0: no limit */

@@ -5,25 +5,30 @@
 static size_t define(const mb_tokenizer_config *config, uint32_t code, mb_char_kind *kinds, uint32_t *codes) {
     bool strip = config->strip_accents < 0 ? config->do_lower_case : config->strip_accents == 1;
     size_t n = 0;
-    if (config->clean_text && mb_unicode_is_removed(code)) {
+    if (config->clean_text && mb_unicode_is_removed(config->compat, code)) {
         return 0;
     }
-    bool is_cjk = config->tokenize_chinese_chars && mb_unicode_is_cjk(code);
+    bool is_cjk = config->tokenize_chinese_chars && mb_unicode_is_cjk(config->compat, code);
     if (is_cjk) {
         kinds[n++] = MB_CHAR_SPACE;
     }
-    uint32_t parts[MB_DECOMPOSITION_MAX] = {code};
-    size_t n_parts = strip ? mb_unicode_decompose(code, parts) : 1;
+    const bool lowers_first = config->compat == MB_COMPAT_GOOGLE; /* Hugging Face strips first */
+    uint32_t first[2] = {code}, parts[2 * MB_DECOMPOSITION_MAX];
+    size_t n_parts = 0, n_first = lowers_first && config->do_lower_case ? mb_unicode_lower(config->compat, code, first) : 1;
+    for (size_t f = 0; f < n_first; f++) {
+        parts[n_parts] = first[f];
+        n_parts += strip ? mb_unicode_decompose(config->compat, first[f], parts + n_parts) : 1;
+    }
     for (size_t i = 0; i < n_parts; i++) {
         uint32_t lower[2] = {parts[i]};
-        if (strip && mb_unicode_is_accent(parts[i])) {
+        if (strip && mb_unicode_is_accent(config->compat, parts[i])) {
             continue;
         }
-        size_t n_lower = config->do_lower_case ? mb_unicode_lower(parts[i], lower) : 1;
+        size_t n_lower = config->do_lower_case && !lowers_first ? mb_unicode_lower(config->compat, parts[i], lower) : 1;
         for (size_t k = 0; k < n_lower; k++) {
-            kinds[n] = mb_unicode_is_space(lower[k])         ? MB_CHAR_SPACE
-                       : mb_unicode_is_punctuation(lower[k]) ? MB_CHAR_ALONE
-                                                             : MB_CHAR_WORD;
+            kinds[n] = mb_unicode_is_space(config->compat, lower[k])         ? MB_CHAR_SPACE
+                       : mb_unicode_is_punctuation(config->compat, lower[k]) ? MB_CHAR_ALONE
+                                                                             : MB_CHAR_WORD;
             codes[n++] = lower[k];
         }
     }
@@ -62,11 +67,15 @@ static void check_code(const mb_charmap *map, const mb_tokenizer_config *config,
     case MB_CHAR_REORDER: {
         bool has_class = false;
         for (size_t i = 0; i < n; i++) {
-            has_class = has_class || mb_unicode_combining_class(codes[i]) != 0 || mb_unicode_combining_class(code) != 0;
+            has_class = has_class || mb_unicode_combining_class(config->compat, codes[i]) != 0 ||
+                        mb_unicode_combining_class(config->compat, code) != 0;
         }
         cr_assert(has_class, "U+%04X is reordered", code);
         break;
     }
+    case MB_CHAR_SIGMA:
+        cr_assert(code == MB_CAPITAL_SIGMA && config->compat == MB_COMPAT_GOOGLE && config->do_lower_case);
+        break;
     case MB_CHAR_EXPAND: {
         size_t n_entries, first = mb_char_expansion(entry, &n_entries);
         cr_assert(n == n_entries && n > 1, "U+%04X has %zu parts, expected %zu", code, n_entries, n);
@@ -82,12 +91,13 @@ static void check_code(const mb_charmap *map, const mb_tokenizer_config *config,
 }
 
 Test(unicode, the_table_agrees_with_the_definition_at_every_code_point) {
-    for (int bits = 0; bits < 24; bits++) {
+    for (int bits = 0; bits < 48; bits++) {
         mb_tokenizer_config config = mb_tokenizer_config_default();
         config.do_lower_case = bits & 1;
         config.tokenize_chinese_chars = bits & 2;
         config.clean_text = bits & 4;
-        config.strip_accents = bits / 8 - 1;
+        config.strip_accents = bits / 8 % 3 - 1;
+        config.compat = bits < 24 ? MB_COMPAT_HF : MB_COMPAT_GOOGLE;
         mb_charmap map = {0};
         cr_assert(mb_charmap_build(&map, &config));
         for (uint32_t code = 0; code < MB_UNICODE_END; code++) {
@@ -99,24 +109,29 @@ Test(unicode, the_table_agrees_with_the_definition_at_every_code_point) {
 
 /* Facts about single code points, from the Unicode Character Database and Hugging Face's known peculiarities. */
 Test(unicode, known_code_points) {
-    cr_assert(mb_unicode_is_removed(0) && mb_unicode_is_removed(0xAD) && mb_unicode_is_removed(0xFFFD));
-    cr_assert(mb_unicode_is_removed(0xE000) && !mb_unicode_is_removed(0x378) && !mb_unicode_is_removed('\n'));
-    cr_assert(mb_unicode_is_space(0x3000) && mb_unicode_is_space(0x85) && !mb_unicode_is_space(0x200B));
-    cr_assert(mb_unicode_is_cjk(0x4E00) && mb_unicode_is_cjk(0x2F800) && !mb_unicode_is_cjk(0x2B820) &&
-              !mb_unicode_is_cjk(0x3042));
-    cr_assert(mb_unicode_is_punctuation('$') && mb_unicode_is_punctuation(0x3002) && !mb_unicode_is_punctuation(0xA9));
-    cr_assert(mb_unicode_is_accent(0x301) && !mb_unicode_is_accent(0x903) && !mb_unicode_is_accent(0x898));
-    cr_assert_eq(mb_unicode_combining_class(0x301), 230);
-    cr_assert_eq(mb_unicode_combining_class(0x302E), 224);
-    cr_assert_eq(mb_unicode_combining_class(0x898), 0); /* younger than Hugging Face's tables */
+    cr_assert(mb_unicode_is_removed(MB_COMPAT_HF, 0) && mb_unicode_is_removed(MB_COMPAT_HF, 0xAD) &&
+              mb_unicode_is_removed(MB_COMPAT_HF, 0xFFFD));
+    cr_assert(mb_unicode_is_removed(MB_COMPAT_HF, 0xE000) && !mb_unicode_is_removed(MB_COMPAT_HF, 0x378) &&
+              !mb_unicode_is_removed(MB_COMPAT_HF, '\n'));
+    cr_assert(mb_unicode_is_space(MB_COMPAT_HF, 0x3000) && mb_unicode_is_space(MB_COMPAT_HF, 0x85) &&
+              !mb_unicode_is_space(MB_COMPAT_HF, 0x200B));
+    cr_assert(mb_unicode_is_cjk(MB_COMPAT_HF, 0x4E00) && mb_unicode_is_cjk(MB_COMPAT_HF, 0x2F800) &&
+              !mb_unicode_is_cjk(MB_COMPAT_HF, 0x2B820) && !mb_unicode_is_cjk(MB_COMPAT_HF, 0x3042));
+    cr_assert(mb_unicode_is_punctuation(MB_COMPAT_HF, '$') && mb_unicode_is_punctuation(MB_COMPAT_HF, 0x3002) &&
+              !mb_unicode_is_punctuation(MB_COMPAT_HF, 0xA9));
+    cr_assert(mb_unicode_is_accent(MB_COMPAT_HF, 0x301) && !mb_unicode_is_accent(MB_COMPAT_HF, 0x903) &&
+              !mb_unicode_is_accent(MB_COMPAT_HF, 0x898));
+    cr_assert_eq(mb_unicode_combining_class(MB_COMPAT_HF, 0x301), 230);
+    cr_assert_eq(mb_unicode_combining_class(MB_COMPAT_HF, 0x302E), 224);
+    cr_assert_eq(mb_unicode_combining_class(MB_COMPAT_HF, 0x898), 0); /* younger than Hugging Face's tables */
     uint32_t out[MB_DECOMPOSITION_MAX];
-    cr_assert_eq(mb_unicode_decompose(0x1EA5, out), 3);
+    cr_assert_eq(mb_unicode_decompose(MB_COMPAT_HF, 0x1EA5, out), 3);
     cr_assert(out[0] == 'a' && out[1] == 0x302 && out[2] == 0x301);
-    cr_assert_eq(mb_unicode_decompose(0x11938, out), 1);
-    cr_assert_eq(mb_unicode_lower(0x130, out), 2);
+    cr_assert_eq(mb_unicode_decompose(MB_COMPAT_HF, 0x11938, out), 1);
+    cr_assert_eq(mb_unicode_lower(MB_COMPAT_HF, 0x130, out), 2);
     cr_assert(out[0] == 'i' && out[1] == 0x307);
-    cr_assert(mb_unicode_lower(0x3A3, out) == 1 && out[0] == 0x3C3);
-    cr_assert(mb_unicode_lower(0xA7CB, out) == 1 && out[0] == 0x264);
+    cr_assert(mb_unicode_lower(MB_COMPAT_HF, 0x3A3, out) == 1 && out[0] == 0x3C3);
+    cr_assert(mb_unicode_lower(MB_COMPAT_HF, 0xA7CB, out) == 1 && out[0] == 0x264);
 }
 
 Test(unicode, utf8_of_every_code_point_there_and_back) {
