@@ -27,8 +27,9 @@ typedef struct mb_finetune_options {
 extern const mb_option mb_finetune_option_table[];
 
 /* OUT is touched only once there is a model to write, and refused if it holds one (unless `overwrite`).
- * With a dev file the best epoch (by accuracy; ties: the earlier) of the best run is written, without one the last epoch.
- * *result (new reference, NULL on failure): the runs' dev metrics, their mean and standard deviation, and what was kept. */
+ * With a dev file the best epoch (by accuracy; of equal ones the lower loss) of the best run is written, without one the last
+ * epoch. *result (new reference, NULL on failure): the runs' dev metrics, their mean and standard deviation, and what was kept.
+ */
 mb_status mb_finetune(const mb_finetune_options *options, const mb_job *job, json_t **result, mb_error *error);
 
 #endif

@@ -46,7 +46,8 @@ static mb_status evaluate(void *context, int64_t step, bool final, json_t *recor
     }
     mb_job_message(r->data->job, MB_LEVEL_INFO, "run %" PRId64 ", epoch %.3g: dev accuracy %.4f, macro-F1 %.4f, loss %.4f",
                    r->number, epoch, scores.accuracy, scores.macro_f1, scores.loss);
-    if (r->outcome->scores.n == 0 || scores.accuracy > r->outcome->scores.accuracy) {
+    const mb_class_scores *best = &r->outcome->scores;
+    if (best->n == 0 || scores.accuracy > best->accuracy || (scores.accuracy == best->accuracy && scores.loss < best->loss)) {
         const mb_params *params = mb_model_params(r->outcome->model);
         memcpy(r->best_weights, params->weights, (size_t)params->count * sizeof *params->weights);
         r->outcome->scores = scores;
