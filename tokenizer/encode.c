@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tokenizer/normalize_inline.h"
 #include "tokenizer/tokenizer_internal.h"
 
 /* What an mb_encoding keeps between calls: the memory of one thread. */
@@ -89,13 +90,13 @@ static scratch *prepare(const mb_tokenizer *tokenizer, mb_encoding *encoding) {
     return memory;
 }
 
+/* types are set when the text is whole. */
 static inline void push(mb_encoding *out, int32_t id, uint32_t start, uint32_t end, uint32_t word) {
     size_t i = out->n_tokens++;
     out->ids[i] = id;
     out->starts[i] = start;
     out->ends[i] = end;
     out->words[i] = word;
-    out->types[i] = 0;
 }
 
 /* The piece that covers bytes begin..end-1 of the normalized word. */
@@ -148,6 +149,10 @@ static mb_status encode_segment(const mb_tokenizer *tokenizer, scratch *memory, 
         if (out->capacity - out->n_tokens < MB_CACHE_PIECES && mb_encoding_reserve(out, MB_CACHE_PIECES, error) != MB_OK) {
             return MB_ERROR_MEMORY;
         }
+        if (words.is_char) {
+            push(out, tokenizer->char_ids[words.code], words.start, words.end, word);
+            continue;
+        }
         if (words.n_bytes < MB_KEY_BYTES && !words.too_long) {
             const mb_cache_entry *entry = &memory->cache[mb_cache_slot(words.key)];
             if (entry->key.low == words.key.low && entry->key.high == words.key.high) {
@@ -177,21 +182,27 @@ mb_status mb_encode_append(const mb_tokenizer *tokenizer, const char *text, size
     }
     const unsigned char *bytes = (const unsigned char *)text;
     uint32_t n_words = 0;
-    size_t from = 0, start, end;
+    size_t from = 0, start, end, n_before = out->n_tokens;
     int32_t id;
-    while (tokenizer->config.compat == MB_COMPAT_HF &&
+    mb_status status = MB_OK;
+    while (status == MB_OK && tokenizer->config.compat == MB_COMPAT_HF &&
            mb_added_token_find(tokenizer, bytes, n_bytes, from, &start, &end, &id)) {
-        mb_status status = encode_segment(tokenizer, memory, bytes, from, start, &n_words, out, error);
+        status = encode_segment(tokenizer, memory, bytes, from, start, &n_words, out, error);
         if (status == MB_OK) {
             status = mb_encoding_reserve(out, 1, error);
         }
-        if (status != MB_OK) {
-            return status;
+        if (status == MB_OK) {
+            push(out, id, (uint32_t)start, (uint32_t)end, n_words++);
         }
-        push(out, id, (uint32_t)start, (uint32_t)end, n_words++);
         from = end;
     }
-    return encode_segment(tokenizer, memory, bytes, from, n_bytes, &n_words, out, error);
+    if (status == MB_OK) {
+        status = encode_segment(tokenizer, memory, bytes, from, n_bytes, &n_words, out, error);
+    }
+    if (out->n_tokens > n_before) {
+        memset(out->types + n_before, 0, (out->n_tokens - n_before) * sizeof *out->types);
+    }
+    return status;
 }
 
 mb_status mb_tokenizer_encode(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, mb_encoding *out,

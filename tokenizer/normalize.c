@@ -2,10 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
+#include "tokenizer/normalize_inline.h"
 #include "tokenizer/reorder.h"
 
 bool mb_word_reader_set(mb_word_reader *reader, const mb_charmap *charmap, const mb_tokenizer_config *config) {
@@ -49,89 +47,6 @@ void mb_word_reader_free(mb_word_reader *reader) {
 
 void mb_words_begin(mb_words *words, mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text) {
     *words = (mb_words){.reader = reader, .text = text, .from = from, .n_text = n_text, .position = from, .run_start = from};
-}
-
-/* --- the fast path: a run of ASCII letters and digits --- */
-
-/* Reads up to 16 bytes at `from` and returns how many are letters or digits; they are stored, lower-cased if asked and padded
- * with zeros, at `out` (16 bytes). */
-static inline size_t read_alphanumerics(const unsigned char *from, size_t n_left, bool lower, unsigned char *out) {
-    unsigned char tail[MB_KEY_BYTES];
-    if (n_left < MB_KEY_BYTES) { /* never read past the text */
-        memset(tail, 0, sizeof tail);
-        memcpy(tail, from, n_left);
-        from = tail;
-    }
-#ifdef __SSE2__
-    __m128i raw = _mm_loadu_si128((const __m128i *)(const void *)from);
-    __m128i from_a = _mm_sub_epi8(_mm_or_si128(raw, _mm_set1_epi8(0x20)), _mm_set1_epi8('a'));
-    __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(from_a, _mm_set1_epi8(25)), from_a);
-    __m128i from_zero = _mm_sub_epi8(raw, _mm_set1_epi8('0'));
-    __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(from_zero, _mm_set1_epi8(9)), from_zero);
-    unsigned others = ~(unsigned)_mm_movemask_epi8(_mm_or_si128(is_letter, is_digit));
-    size_t n = (size_t)__builtin_ctz(others); /* bits 16..31 are set: at most 16 */
-    __m128i lowered = _mm_or_si128(raw, _mm_and_si128(is_letter, _mm_set1_epi8(lower ? 0x20 : 0)));
-    const __m128i positions = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m128i inside = _mm_cmpgt_epi8(_mm_set1_epi8((char)n), positions);
-    _mm_storeu_si128((__m128i *)(void *)out, _mm_and_si128(lowered, inside));
-    return n;
-#else
-    size_t n = 0;
-    memset(out, 0, MB_KEY_BYTES);
-    for (; n < MB_KEY_BYTES; n++) {
-        unsigned letter = (from[n] | 0x20u) - 'a', digit = (unsigned)from[n] - '0';
-        if (letter > 25 && digit > 9) {
-            break;
-        }
-        out[n] = (unsigned char)(letter <= 25 && lower ? from[n] | 0x20 : from[n]);
-    }
-    return n;
-#endif
-}
-
-static inline void set_key(mb_words *words) {
-    memcpy(&words->key.low, words->bytes, 8);
-    memcpy(&words->key.high, words->bytes + 8, 8);
-    words->key.high |= (uint64_t)words->n_bytes << 56;
-}
-
-/* False, with nothing consumed, unless the run has at most 15 bytes and a plain end. */
-static inline bool read_ascii_word(mb_words *words) {
-    mb_word_reader *reader = words->reader;
-    size_t start = words->position;
-    size_t n = read_alphanumerics(words->text + start, words->n_text - start, reader->lower, reader->bytes);
-    if (n == 0 || n >= MB_KEY_BYTES || n > reader->max_chars) {
-        return false;
-    }
-    if (start + n < words->n_text) {
-        unsigned kind = reader->byte_kind[words->text[start + n]];
-        if (kind != MB_CHAR_SPACE && kind != MB_CHAR_ALONE) {
-            return false; /* goes on with something that is not a letter or digit of ASCII */
-        }
-    }
-    words->position = start + n;
-    words->bytes = reader->bytes;
-    words->n_bytes = n;
-    words->too_long = false;
-    words->is_linear = true;
-    words->start = (uint32_t)start;
-    words->end = (uint32_t)(start + n);
-    set_key(words);
-    return true;
-}
-
-static inline void read_ascii_alone(mb_words *words) {
-    unsigned char byte = words->text[words->position];
-    words->reader->bytes[0] = byte;
-    words->bytes = words->reader->bytes;
-    words->n_bytes = 1;
-    words->too_long = false;
-    words->is_linear = true;
-    words->start = (uint32_t)words->position;
-    words->end = words->start + 1;
-    words->key = (mb_word_key){.low = byte, .high = (uint64_t)1 << 56};
-    words->position++;
-    words->run_start = words->position;
 }
 
 /* --- the general path --- */
@@ -260,9 +175,9 @@ static bool read_char(mb_words *words, size_t *n_chars) {
     return false;
 }
 
-/* False: the text is at its end, or there is no memory. */
-static bool read_general_word(mb_words *words) {
+bool mb_words_next_general(mb_words *words) {
     size_t n_chars = 0;
+    words->is_char = false;
     words->n_bytes = 0;
     while (words->position < words->n_text && !read_char(words, &n_chars)) {
     }
@@ -276,31 +191,7 @@ static bool read_general_word(mb_words *words) {
         words->n_bytes = 0;
     } else if (words->n_bytes < MB_KEY_BYTES) {
         memset(words->reader->bytes + words->n_bytes, 0, MB_KEY_BYTES);
-        set_key(words);
+        mb_words_set_key(words);
     }
     return true;
-}
-
-bool mb_words_next(mb_words *words) {
-    const mb_word_reader *reader = words->reader;
-    while (words->position < words->n_text && words->n_expanded_read == 0) {
-        switch ((mb_char_kind)reader->byte_kind[words->text[words->position]]) {
-        case MB_CHAR_SPACE:
-            words->position++;
-            words->run_start = words->position;
-            continue;
-        case MB_CHAR_ALONE:
-            read_ascii_alone(words);
-            return true;
-        case MB_CHAR_WORD:
-            if (read_ascii_word(words)) {
-                return true;
-            }
-            break;
-        default:
-            break;
-        }
-        break;
-    }
-    return read_general_word(words);
 }

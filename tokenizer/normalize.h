@@ -4,7 +4,8 @@
  *     mb_words_begin(&words, &reader, text, n_bytes);
  *     while (mb_words_next(&words)) use(words.bytes, words.n_bytes);
  *
- * Runs of ASCII letters and digits take a fast path of 16 bytes at a time; all else goes through the table of code points. */
+ * Runs of ASCII letters and digits take a fast path of 16 bytes at a time, punctuation and ideographs one of a look-up each
+ * (normalize_inline.h); all else goes through the table of code points. */
 #ifndef MB_TOKENIZER_NORMALIZE_H
 #define MB_TOKENIZER_NORMALIZE_H
 
@@ -60,17 +61,21 @@ typedef struct mb_words {
     const unsigned char *bytes; /* normalized; MB_KEY_BYTES may be read */
     size_t n_bytes;             /* 0 when too_long */
     bool too_long;              /* more than max_chars characters: it has no bytes, only a span */
-    bool is_linear;             /* byte i of the word comes from byte start + i; else see the reader's starts and ends */
-    uint32_t start, end;        /* raw span */
-    mb_word_key key;            /* of words of less than MB_KEY_BYTES bytes */
-    bool no_memory;             /* why mb_words_next returned false */
+    bool is_char;               /* a code point below U+10000 that is a word of its own and stays as it is, in `code` */
+    uint32_t code;
+    bool is_linear;      /* byte i of the word comes from byte start + i; else see the reader's starts and ends */
+    uint32_t start, end; /* raw span */
+    mb_word_key key;     /* of words of less than MB_KEY_BYTES bytes */
+    bool no_memory;      /* why mb_words_next returned false */
 } mb_words;
 
 /* The lower case of the capital sigma at text[at..at+2], which depends on its neighbours between `from` and n_text. */
 uint32_t mb_sigma_lower(const mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text, size_t at);
 
-/* n_text < 4 GiB. `from`: where to begin in the text; offsets count from the text's first byte. */
+/* n_text < 4 GiB. `from`: where to begin in the text; offsets count from the text's first byte. The next word is read by
+ * mb_words_next of normalize_inline.h. */
 void mb_words_begin(mb_words *words, mb_word_reader *reader, const unsigned char *text, size_t from, size_t n_text);
-bool mb_words_next(mb_words *words);
+/* The path of all words that have no fast one. False: the text is at its end, or there is no memory. */
+bool mb_words_next_general(mb_words *words);
 
 #endif

@@ -116,6 +116,23 @@ static void index_added(mb_tokenizer *tokenizer) {
         tokenizer->only_first = i == 0 || tokenizer->only_first == first ? first : -1;
         tokenizer->added_first[first] = true;
         tokenizer->is_special[tokenizer->added[i].id] |= tokenizer->added[i].is_special;
+        const char *text = tokenizer->vocab.texts[tokenizer->added[i].id];
+        tokenizer->added[i].n_bytes = strlen(text);
+        tokenizer->added[i].last_byte = (unsigned char)text[tokenizer->added[i].n_bytes - 1];
+    }
+}
+
+enum { N_CHAR_IDS = 0x10000 };
+
+/* A word of one character is one piece or unknown. */
+static void find_char_ids(mb_tokenizer *tokenizer) {
+    for (uint32_t code = 0; code < N_CHAR_IDS; code++) {
+        unsigned char bytes[4];
+        mb_piece pieces[4] = {{.id = tokenizer->specials[MB_SPECIAL_UNK]}};
+        if (mb_char_kind_of(mb_charmap_get(&tokenizer->charmap, code)) == MB_CHAR_ALONE) {
+            mb_trie_match(&tokenizer->trie, bytes, mb_utf8_encode(code, bytes), pieces);
+        }
+        tokenizer->char_ids[code] = pieces[0].id;
     }
 }
 
@@ -133,12 +150,18 @@ static mb_status build(mb_tokenizer_parts *parts, const char *origin, mb_tokeniz
     tokenizer->n_added = parts->n_added;
     *parts = (mb_tokenizer_parts){0};
     tokenizer->is_special = calloc(tokenizer->vocab.n, sizeof *tokenizer->is_special);
-    if (tokenizer->is_special == NULL || !mb_charmap_build(&tokenizer->charmap, &tokenizer->config)) {
+    tokenizer->char_ids = malloc(N_CHAR_IDS * sizeof *tokenizer->char_ids);
+    if (tokenizer->is_special == NULL || tokenizer->char_ids == NULL ||
+        !mb_charmap_build(&tokenizer->charmap, &tokenizer->config)) {
         return mb_fail(error, MB_ERROR_MEMORY, "no memory for the tokenizer of '%s'", origin);
     }
     index_added(tokenizer);
     tokenizer->fingerprint = fingerprint(tokenizer);
-    return mb_trie_build(&tokenizer->trie, (const char *const *)tokenizer->vocab.texts, tokenizer->vocab.n, error);
+    status = mb_trie_build(&tokenizer->trie, (const char *const *)tokenizer->vocab.texts, tokenizer->vocab.n, error);
+    if (status == MB_OK) {
+        find_char_ids(tokenizer);
+    }
+    return status;
 }
 
 mb_status mb_tokenizer_from_parts(mb_tokenizer_parts *parts, const char *origin, mb_tokenizer **out, mb_error *error) {
@@ -196,6 +219,7 @@ void mb_tokenizer_free(mb_tokenizer *tokenizer) {
     mb_trie_free(&tokenizer->trie);
     mb_charmap_free(&tokenizer->charmap);
     free(tokenizer->added);
+    free(tokenizer->char_ids);
     free(tokenizer->is_special);
     free(tokenizer);
 }
@@ -206,11 +230,13 @@ void mb_tokenizer_free(mb_tokenizer *tokenizer) {
 static size_t added_at(const mb_tokenizer *tokenizer, const unsigned char *text, size_t n_bytes, size_t at, int32_t *id) {
     size_t longest = 0;
     for (size_t i = 0; i < tokenizer->n_added; i++) {
-        const char *token = tokenizer->vocab.texts[tokenizer->added[i].id];
-        size_t n = strlen(token);
-        if (n > longest && n <= n_bytes - at && memcmp(text + at, token, n) == 0) {
+        const mb_added_token *added = &tokenizer->added[i];
+        const size_t n = added->n_bytes;
+        /* The last byte first: texts with many "[" have few "]" at the right place. */
+        if (n > longest && n <= n_bytes - at && text[at + n - 1] == added->last_byte &&
+            memcmp(text + at, tokenizer->vocab.texts[added->id], n) == 0) {
             longest = n;
-            *id = tokenizer->added[i].id;
+            *id = added->id;
         }
     }
     return longest;
@@ -219,13 +245,13 @@ static size_t added_at(const mb_tokenizer *tokenizer, const unsigned char *text,
 bool mb_added_token_find(const mb_tokenizer *tokenizer, const unsigned char *text, size_t n_bytes, size_t from, size_t *start,
                          size_t *end, int32_t *id) {
     for (size_t at = from; at < n_bytes; at++) {
-        if (tokenizer->only_first >= 0) {
+        if (tokenizer->only_first >= 0 && text[at] != tokenizer->only_first) {
             const unsigned char *next = memchr(text + at, tokenizer->only_first, n_bytes - at);
             if (next == NULL) {
                 return false;
             }
             at = (size_t)(next - text);
-        } else if (!tokenizer->added_first[text[at]]) {
+        } else if (tokenizer->only_first < 0 && !tokenizer->added_first[text[at]]) {
             continue;
         }
         size_t length = added_at(tokenizer, text, n_bytes, at, id);

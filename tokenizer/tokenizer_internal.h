@@ -28,6 +28,8 @@ void mb_vocab_free(mb_vocab *vocab);
 typedef struct mb_added_token {
     int32_t id;
     bool is_special; /* dropped by decode's skip_special */
+    unsigned char last_byte;
+    size_t n_bytes; /* of its text; this and last_byte are set when the tokenizer is made */
 } mb_added_token;
 
 struct mb_tokenizer {
@@ -35,6 +37,7 @@ struct mb_tokenizer {
     mb_vocab vocab;
     mb_trie trie;
     mb_charmap charmap;
+    int32_t *char_ids; /* of each code point below U+10000 that is a word of its own and stays as it is */
     int32_t specials[MB_N_SPECIALS];
     mb_added_token *added; /* the five special tokens and those that tokenizer.json adds */
     size_t n_added;

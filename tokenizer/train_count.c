@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/threads.h"
+#include "tokenizer/normalize_inline.h"
 #include "tokenizer/train.h"
 
 enum { CHUNK_BYTES = 1 << 20 };
