@@ -41,6 +41,9 @@ static mb_status check_options(const mb_skipgram_options *options, mb_error *err
                        options->corpus ? "--out FILE is missing: where the vectors go"
                                        : "--corpus FILE is missing: the text to learn from");
     }
+    if (options->classes != 0) {
+        return mb_fail(error, MB_ERROR_USAGE, "--classes: word classes, as word2vec.c makes them, are not made here");
+    }
     if (options->negative == 0 && !options->hs) {
         return mb_fail(error, MB_ERROR_USAGE, "with --negative 0, --hs is needed: there is nothing else to learn from");
     }

@@ -141,7 +141,7 @@ const mb_option mb_skipgram_option_table[] = {
      .offset = FIELD(classes),
      .default_text = "0",
      .argument = "N",
-     .help = "word2vec.c's word classes are not made here: 0",
+     .help = "word2vec.c's word classes; they are not made here",
      .min = 0,
      .max = 0},
     {0},
