@@ -8,6 +8,10 @@ static mb_status check_options(const mb_vocab_train_options *options, mb_error *
         return mb_fail(error, MB_ERROR_USAGE, "cannot train a vocabulary of %zu pieces: %d of them are the special tokens",
                        options->vocab_size, MB_N_SPECIALS);
     }
+    if (options->initial != NULL && options->vocab_size < options->initial->vocab.n) {
+        return mb_fail(error, MB_ERROR_USAGE, "cannot train a vocabulary of %zu pieces: the initial one has %zu already",
+                       options->vocab_size, options->initial->vocab.n);
+    }
     return MB_OK;
 }
 
@@ -36,6 +40,10 @@ mb_status mb_tokenizer_train(const mb_vocab_train_options *options, mb_tokenizer
     mb_word_table_free(&table);
     if (status == MB_OK) {
         status = mb_train_merge(options, &symbols, &parts.vocab, error);
+    }
+    for (size_t i = 0; status == MB_OK && options->initial != NULL && i < options->initial->n_added; i++) {
+        const mb_added_token *added = &options->initial->added[i]; /* ids are the same */
+        status = mb_added_token_append(&parts, added->id, added->is_special, error);
     }
     mb_symbols_free(&symbols);
     mb_charmap_free(&charmap);

@@ -37,9 +37,9 @@ typedef struct mb_symbols {
 } mb_symbols;
 void mb_symbols_free(mb_symbols *symbols);
 
-/* Fills an empty vocabulary with the special tokens, the most frequent characters in code point order, and the "##" forms of
- * those that occur within a word, in code point order too; and splits the words into them. As in Hugging Face's trainer, a rare
- * character that is not kept is taken out of its words. */
+/* Fills an empty vocabulary with the initial pieces or the special tokens, the most frequent characters in code point order,
+ * and the "##" forms of those that occur within a word, in code point order too; and splits the words into them. As in Hugging
+ * Face's trainer, a rare character that is not kept is taken out of its words. */
 mb_status mb_train_alphabet(const mb_vocab_train_options *options, const mb_word_table *table, mb_vocab *vocab,
                             mb_symbols *symbols, mb_error *error);
 /* Adds merged pieces until the vocabulary is full or no pair is frequent enough. */

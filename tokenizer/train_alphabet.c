@@ -8,13 +8,20 @@ typedef struct letter {
     uint64_t count;
 } letter;
 
-/* Per code point: how often it occurs, then the ids of its two pieces (0: none, since id 0 is [PAD]). */
+/* Per code point: how often it occurs, then the id + 1 of its two pieces (0: none). */
 typedef struct alphabet {
     uint64_t *counts;
     int32_t *alone, *within;
     letter *letters;
     size_t n_letters;
 } alphabet;
+
+/* How words are split when there is a vocabulary to extend. */
+typedef struct splitter {
+    mb_trie trie;
+    unsigned char *word; /* without the letters that are not kept */
+    mb_piece *pieces;
+} splitter;
 
 static void free_alphabet(alphabet *letters) {
     free(letters->counts);
@@ -73,14 +80,29 @@ static size_t choose_letters(const mb_word_table *table, size_t limit, alphabet 
     return n_chars;
 }
 
-/* Adds a letter's piece and notes its id. */
+/* Adds a letter's piece, unless the initial vocabulary has it, and notes its id + 1. */
 static mb_status add_letter(mb_vocab *vocab, const char *prefix, uint32_t code, int32_t *ids, mb_error *error) {
     char text[8];
     size_t n_bytes = strlen(prefix);
     memcpy(text, prefix, n_bytes);
     n_bytes += mb_utf8_encode(code, (unsigned char *)text + n_bytes);
-    ids[code] = (int32_t)vocab->n;
+    const int32_t old = mb_vocab_find(vocab, text, n_bytes);
+    ids[code] = (old >= 0 ? old : (int32_t)vocab->n) + 1;
+    if (old >= 0) {
+        return MB_OK;
+    }
     return mb_vocab_add(vocab, text, n_bytes, "the training text", 0, error);
+}
+
+/* What the vocabulary begins with. */
+static mb_status add_initial(const mb_vocab_train_options *options, mb_vocab *vocab, mb_error *error) {
+    const size_t n = options->initial == NULL ? MB_N_SPECIALS : options->initial->vocab.n;
+    mb_status status = MB_OK;
+    for (size_t i = 0; i < n && status == MB_OK; i++) {
+        const char *text = options->initial == NULL ? mb_special_texts[i] : options->initial->vocab.texts[i];
+        status = mb_vocab_add(vocab, text, strlen(text), "the initial vocabulary", 0, error);
+    }
+    return status;
 }
 
 /* Which kept letters occur within a word: they get a 1 in `within`. */
@@ -98,10 +120,8 @@ static void mark_within(const mb_word_table *table, alphabet *letters) {
 
 static mb_status fill_vocab(const mb_vocab_train_options *options, const mb_word_table *table, alphabet *letters,
                             mb_vocab *vocab, mb_error *error) {
-    mb_status status = MB_OK;
-    for (int i = 0; i < MB_N_SPECIALS && status == MB_OK; i++) {
-        status = mb_vocab_add(vocab, mb_special_texts[i], strlen(mb_special_texts[i]), "the special tokens", 0, error);
-    }
+    mb_status status = add_initial(options, vocab, error);
+    const size_t n_initial = vocab->n;
     for (size_t i = 0; i < letters->n_letters && status == MB_OK; i++) {
         status = add_letter(vocab, "", letters->letters[i].code, letters->alone, error);
     }
@@ -114,16 +134,41 @@ static mb_status fill_vocab(const mb_vocab_train_options *options, const mb_word
         }
     }
     if (status == MB_OK && vocab->n > options->vocab_size) {
-        status = mb_fail(
-            error, MB_ERROR_USAGE,
-            "cannot train a vocabulary of %zu pieces: %d special tokens and %zu characters, alone and after ##, need %zu; "
-            "ask for a larger vocabulary or a smaller alphabet",
-            options->vocab_size, MB_N_SPECIALS, letters->n_letters, vocab->n);
+        status = mb_fail(error, MB_ERROR_USAGE,
+                         "cannot train a vocabulary of %zu pieces: %zu %s and %zu characters, alone and after ##, need %zu; "
+                         "ask for a larger vocabulary or a smaller alphabet",
+                         options->vocab_size, n_initial, options->initial == NULL ? "special tokens" : "initial pieces",
+                         letters->n_letters, vocab->n);
     }
     return status;
 }
 
-static bool split_words(const mb_word_table *table, size_t n_chars, const alphabet *letters, mb_symbols *symbols) {
+/* A word as pieces: its kept letters; with an initial vocabulary, the pieces that encoding gives (each kept letter is one,
+ * alone and, if it was seen within a word, after ##, so that there is always a way). Returns how many are in `ids`. */
+static size_t split_word(const unsigned char *word, size_t n_bytes, const alphabet *letters, splitter *initial, int32_t *ids) {
+    size_t n = 0, n_kept = 0;
+    for (size_t at = 0, n_read; at < n_bytes; at += n_read) {
+        uint32_t code = mb_utf8_decode(word + at, n_bytes - at, &n_read);
+        if (letters->alone[code] > 0) {
+            ids[n++] = (at == 0 ? letters->alone[code] : letters->within[code]) - 1;
+            if (initial != NULL) {
+                memcpy(initial->word + n_kept, word + at, n_read);
+                n_kept += n_read;
+            }
+        }
+    }
+    if (initial == NULL) {
+        return n;
+    }
+    size_t n_pieces = mb_trie_match(&initial->trie, initial->word, n_kept, initial->pieces);
+    for (size_t i = 0; i < n_pieces; i++) {
+        ids[i] = initial->pieces[i].id;
+    }
+    return n_pieces;
+}
+
+static bool split_words(const mb_word_table *table, size_t n_chars, const alphabet *letters, splitter *initial,
+                        mb_symbols *symbols) {
     symbols->ids = malloc((n_chars + 1) * sizeof *symbols->ids);
     symbols->begins = malloc((table->n_words + 1) * sizeof *symbols->begins);
     symbols->n_ids = malloc((table->n_words + 1) * sizeof *symbols->n_ids);
@@ -137,19 +182,36 @@ static bool split_words(const mb_word_table *table, size_t n_chars, const alphab
         if (word->count == 0) {
             continue;
         }
-        size_t begin = n;
-        for (size_t at = 0, n_read; at < word->n_bytes; at += n_read) {
-            uint32_t code = mb_utf8_decode(word_bytes(table, word) + at, word->n_bytes - at, &n_read);
-            if (letters->alone[code] > 0) {
-                symbols->ids[n++] = at == 0 ? letters->alone[code] : letters->within[code];
-            }
-        }
-        symbols->begins[symbols->n_words] = begin;
-        symbols->n_ids[symbols->n_words] = (uint32_t)(n - begin);
+        size_t n_ids = split_word(word_bytes(table, word), word->n_bytes, letters, initial, symbols->ids + n);
+        symbols->begins[symbols->n_words] = n;
+        symbols->n_ids[symbols->n_words] = (uint32_t)n_ids;
         symbols->counts[symbols->n_words++] = word->count;
+        n += n_ids;
     }
     symbols->begins[symbols->n_words] = n;
     return true;
+}
+
+/* Split with the initial vocabulary, if there is one. */
+static mb_status split_all(const mb_vocab_train_options *options, const mb_word_table *table, size_t n_chars,
+                           const alphabet *letters, const mb_vocab *vocab, mb_symbols *symbols, mb_error *error) {
+    splitter initial = {.word = NULL};
+    mb_status status = MB_OK;
+    bool has_memory = true;
+    if (options->initial != NULL) {
+        size_t capacity = 4 * (size_t)options->config.max_chars_per_word;
+        initial.word = malloc(capacity);
+        initial.pieces = malloc(capacity * sizeof *initial.pieces);
+        has_memory = initial.word != NULL && initial.pieces != NULL;
+        status = has_memory ? mb_trie_build(&initial.trie, (const char *const *)vocab->texts, vocab->n, error) : MB_OK;
+    }
+    if (status == MB_OK && has_memory) {
+        has_memory = split_words(table, n_chars, letters, options->initial != NULL ? &initial : NULL, symbols);
+    }
+    mb_trie_free(&initial.trie);
+    free(initial.word);
+    free(initial.pieces);
+    return has_memory ? status : mb_fail(error, MB_ERROR_MEMORY, "no memory for %zu distinct words", table->n_words);
 }
 
 mb_status mb_train_alphabet(const mb_vocab_train_options *options, const mb_word_table *table, mb_vocab *vocab,
@@ -165,7 +227,9 @@ mb_status mb_train_alphabet(const mb_vocab_train_options *options, const mb_word
     if (has_memory) {
         size_t n_chars = choose_letters(table, options->limit_alphabet, &letters);
         status = fill_vocab(options, table, &letters, vocab, error);
-        has_memory = status != MB_OK || split_words(table, n_chars, &letters, symbols);
+        if (status == MB_OK) {
+            status = split_all(options, table, n_chars, &letters, vocab, symbols, error);
+        }
     }
     free_alphabet(&letters);
     return has_memory ? status : mb_fail(error, MB_ERROR_MEMORY, "no memory for %zu distinct words", table->n_words);

@@ -98,6 +98,15 @@ mb_status mb_tokenizer_encode(const mb_tokenizer *tokenizer, const char *text, s
  * no room for the special tokens. */
 mb_status mb_tokenizer_encode_pair(const mb_tokenizer *tokenizer, const char *text_a, size_t n_bytes_a, const char *text_b,
                                    size_t n_bytes_b, size_t max_length, mb_encoding *out, mb_error *error);
+typedef struct mb_text {
+    const char *bytes; /* need not be NUL terminated */
+    size_t n_bytes;
+} mb_text;
+/* Row i of `ids` (n_texts x max_length, the caller's) becomes [CLS] text [SEP], cut to max_length and filled up with [PAD];
+ * attention_mask (of the same shape) 1 for tokens and 0 for [PAD]; n_tokens[i] the row's tokens. The last two may be NULL. All
+ * cores take part, or as many threads as OpenMP is told; the rows do not depend on it. USAGE when max_length is below 2. */
+mb_status mb_tokenizer_encode_batch(const mb_tokenizer *tokenizer, const mb_text *texts, size_t n_texts, size_t max_length,
+                                    int32_t *ids, int32_t *attention_mask, size_t *n_tokens, mb_error *error);
 /* Ids to text: pieces joined by spaces, "##" glued, special tokens dropped if skip_special, and Hugging Face's clean-up of
  * spaces before punctuation (decoders.WordPiece). malloc'ed; NULL with *error set: no memory, an id out of range. */
 char *mb_tokenizer_decode(const mb_tokenizer *tokenizer, const int32_t *ids, size_t n_ids, bool skip_special, mb_error *error);
@@ -110,6 +119,9 @@ typedef struct mb_vocab_train_options {
     int64_t min_frequency; /* 2: pairs seen less often are not merged */
     size_t limit_alphabet; /* 1000: most frequent characters kept, of equals the lower code point; 0: all */
     mb_tokenizer_config config;
+    /* Pieces that the vocabulary begins with, in this order: one to extend, whose ids stay as they are. NULL: the five special
+     * tokens. Words are then split into its pieces before pairs are counted. */
+    const mb_tokenizer *initial;
     /* called now and then, by the calling thread, with a value in [0,1] that begins again with each phase ("count words",
      * "merge pairs"); a false return stops with MB_ERROR_INTERRUPTED; may be NULL */
     bool (*progress)(void *user, const char *phase, double fraction);

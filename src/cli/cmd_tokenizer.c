@@ -15,6 +15,7 @@
 typedef struct train_options {
     mb_text_list corpus;
     const char *out;
+    const char *initial_vocab;
     int64_t vocab_size, min_frequency, limit_alphabet;
     bool cased;
 } train_options;
@@ -41,6 +42,11 @@ static const mb_option train_table[] = {
      .help = "wordpieces, special ones included",
      .min = 6,
      .max = 1e7},
+    {.name = "initial-vocab",
+     .type = MB_OPTION_TEXT,
+     .offset = FIELD(initial_vocab),
+     .argument = "FILE",
+     .help = "a vocab.txt or a model directory to extend: its ids and settings stay, new pieces follow"},
     {.name = "cased", .type = MB_OPTION_BOOL, .offset = FIELD(cased), .help = "keep case and accents"},
     {.name = "min-frequency",
      .type = MB_OPTION_INT,
@@ -88,9 +94,17 @@ static mb_status train(mb_cli *cli, void *options, mb_error *error) {
         .progress = report_training,
         .user = &cli->job,
     };
-    settings.config.do_lower_case = !o->cased;
-    mb_tokenizer *tokenizer = NULL;
-    mb_status status = mb_tokenizer_train(&settings, &tokenizer, error);
+    mb_tokenizer *tokenizer = NULL, *initial = NULL;
+    mb_status status = o->initial_vocab ? mb_tokenizer_load(o->initial_vocab, &initial, error) : MB_OK;
+    if (initial) {
+        settings.initial = initial;
+        settings.config = *mb_tokenizer_get_config(initial);
+    }
+    settings.config.do_lower_case = settings.config.do_lower_case && !o->cased;
+    if (status == MB_OK) {
+        status = mb_tokenizer_train(&settings, &tokenizer, error);
+    }
+    mb_tokenizer_free(initial);
     if (status == MB_OK) {
         status = mb_dir_make(o->out, error);
     }

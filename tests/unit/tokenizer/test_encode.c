@@ -173,6 +173,40 @@ Test(encode, pairs_have_special_tokens_and_types) {
     mb_tokenizer_free(tokenizer);
 }
 
+Test(encode, batches_fill_the_callers_rows) {
+    mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    enum { N = 500, LENGTH = 5 };
+    static const char *const words[] = {"hello", "unaffable, a", "", "a[MASK]"};
+    static const int32_t rows[][LENGTH] = {{2, HELLO, 3, 0, 0}, {2, UN, AFF, ABLE, 3}, {2, 3, 0, 0, 0}, {2, A, 4, 3, 0}};
+    static const size_t lengths[] = {3, 5, 2, 4};
+    mb_text texts[N];
+    int32_t ids[N + 1][LENGTH], mask[N + 1][LENGTH]; /* one row more than asked for: it stays as it is */
+    size_t n_tokens[N];
+    memset(ids, 77, sizeof ids);
+    memset(mask, 77, sizeof mask);
+    for (size_t i = 0; i < N; i++) {
+        texts[i] = (mb_text){.bytes = words[i % 4], .n_bytes = strlen(words[i % 4])};
+    }
+    mb_error error;
+    cr_assert_eq(mb_tokenizer_encode_batch(tokenizer, texts, N, LENGTH, ids[0], mask[0], n_tokens, &error), MB_OK);
+    for (size_t i = 0; i < N; i++) {
+        cr_assert_arr_eq(ids[i], rows[i % 4], sizeof rows[0], "row %zu", i);
+        cr_assert_eq(n_tokens[i], lengths[i % 4]);
+        for (size_t t = 0; t < LENGTH; t++) {
+            cr_assert_eq(mask[i][t], t < n_tokens[i]);
+        }
+    }
+    cr_assert(ids[N][0] == 0x4D4D4D4D && mask[N][0] == 0x4D4D4D4D);
+    cr_assert_eq(mb_tokenizer_encode_batch(tokenizer, texts, N, LENGTH, ids[0], NULL, NULL, &error), MB_OK);
+    cr_assert_eq(mb_tokenizer_encode_batch(tokenizer, texts, 0, 2, NULL, NULL, NULL, &error), MB_OK);
+    cr_assert_eq(mb_tokenizer_encode_batch(tokenizer, texts, N, 1, ids[0], NULL, NULL, &error), MB_ERROR_USAGE);
+    texts[N - 1].n_bytes = UINT32_MAX; /* refused before a byte is read */
+    cr_assert_eq(mb_tokenizer_encode_batch(tokenizer, texts, N, LENGTH, ids[0], NULL, NULL, &error), MB_ERROR_USAGE);
+    cr_assert_not_null(strstr(error.message, "4 GiB"));
+    mb_tokenizer_free(tokenizer);
+}
+
 Test(decode, glues_continuations_and_punctuation) {
     mb_tokenizer_config config = mb_tokenizer_config_default();
     mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);

@@ -94,6 +94,31 @@ Test(train, keeps_the_most_frequent_characters) {
     remove_dir(dir);
 }
 
+/* Worked out by hand: hugs is hug ##s, pug is p ##u ##g. p ##u 3 ties with ##u ##g: p is older. Then pu ##g 3, hug ##s 2. */
+Test(train, extends_an_initial_vocabulary) {
+    static const char *const initial[] = {"hug", SPECIALS, "##s", "x"};
+    static const char *const expected[] = {"hug", SPECIALS, "##s", "x",   "g",  "h",   "p",
+                                           "s",   "u",      "##g", "##u", "pu", "pug", "hugs"};
+    char *dir = new_dir();
+    mb_tokenizer *tokenizer;
+    mb_error error;
+    mb_vocab_train_options options = options_of(100);
+    mb_tokenizer *first = new_tokenizer(initial, sizeof initial / sizeof *initial, &options.config);
+    options.initial = first;
+    cr_assert_eq(train(dir, "hugs hugs pug pug pug", &options, &tokenizer, &error), MB_OK, "%s", error.message);
+    cr_assert_eq(mb_tokenizer_vocab_size(tokenizer), sizeof expected / sizeof *expected);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        cr_assert_str_eq(mb_tokenizer_piece(tokenizer, (int32_t)i), expected[i]);
+    }
+    cr_assert_eq(mb_tokenizer_special(tokenizer, MB_SPECIAL_MASK), 5);
+    mb_tokenizer_free(tokenizer);
+    options.vocab_size = 7;
+    cr_assert_eq(train(dir, "hugs", &options, &tokenizer, &error), MB_ERROR_USAGE);
+    cr_assert_not_null(strstr(error.message, "the initial one has 8"), "%s", error.message);
+    mb_tokenizer_free(first);
+    remove_dir(dir);
+}
+
 Test(train, normalizes_as_encode_does) {
     static const char *const cased[] = {"A", "a", "É", "é", "中"}, *const uncased[] = {"a", "e", "中"};
     char *dir = new_dir();
