@@ -8,6 +8,7 @@
 
 static const double LIVE_SECONDS = 0.1; /* between two states of the live line */
 static const double PLAIN_SECONDS = 5;  /* between two plain lines without --log-every */
+static const double BRIEF_SECONDS = 1;  /* a phase over sooner than this leaves no plain line */
 
 void mb_progress_line_init(mb_progress_line *line, FILE *out, bool quiet, int64_t log_every) {
     *line = (mb_progress_line){.out = out, .quiet = quiet, .log_every = log_every, .shown_at = -INFINITY};
@@ -100,11 +101,11 @@ static size_t terminal_columns(FILE *out) {
 }
 
 static bool is_due(const mb_progress_line *line, const mb_progress *p, double now) {
-    if (p->total > 0 && p->done >= p->total) {
-        return line->done != p->done;
+    if (p->total > 0 && p->done >= p->total && line->done != p->done) { /* the end of a phase */
+        return line->live || line->phase_shown || now - line->phase_began_at >= BRIEF_SECONDS;
     }
     if (line->log_every > 0) {
-        return p->done / line->log_every != line->done / line->log_every;
+        return p->done / line->log_every != line->reported / line->log_every;
     }
     return now - line->shown_at >= (line->live ? LIVE_SECONDS : PLAIN_SECONDS);
 }
@@ -116,12 +117,17 @@ void mb_progress_line_show(void *user, const mb_progress *p) {
     }
     const double now = mb_clock_seconds();
     if (strncmp(line->phase, p->phase ? p->phase : "", sizeof line->phase - 1) != 0) {
-        mb_progress_line_close(line);
+        /* Training comes back after each evaluation, somewhere in the middle. */
+        line->reported = line->phase[0] && p->done > 0 ? p->done - 1 : 0;
         snprintf(line->phase, sizeof line->phase, "%s", p->phase ? p->phase : "");
         line->done = 0;
-        line->shown_at = line->live ? -INFINITY : now; /* a phase over in a moment leaves at most its last line */
+        line->phase_began_at = now;
+        line->phase_shown = false;
+        line->shown_at = line->live ? -INFINITY : now;
     }
-    if (!is_due(line, p, now)) {
+    const bool due = is_due(line, p, now);
+    line->reported = p->done;
+    if (!due) {
         return;
     }
     char text[300];
@@ -139,4 +145,5 @@ void mb_progress_line_show(void *user, const mb_progress *p) {
     fflush(line->out);
     line->done = p->done;
     line->shown_at = now;
+    line->phase_shown = true;
 }

@@ -14,9 +14,12 @@ typedef struct mb_progress_line {
     bool quiet;
     int64_t log_every; /* a plain line each N units; 0: the live line, or a plain line each few seconds */
     char phase[32];    /* of the last report */
-    int64_t done;      /* of the last line shown */
-    double shown_at;   /* mb_clock_seconds of it */
-    bool open;         /* a live line stands on the terminal, without its line feed */
+    double phase_began_at;
+    bool phase_shown; /* some line of this phase was shown */
+    int64_t reported; /* `done` of the last report */
+    int64_t done;     /* of the last line shown */
+    double shown_at;  /* mb_clock_seconds of it */
+    bool open;        /* a live line stands on the terminal, without its line feed */
 } mb_progress_line;
 
 void mb_progress_line_init(mb_progress_line *line, FILE *out, bool quiet, int64_t log_every);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "tasks/text_escape.h"
@@ -100,6 +101,11 @@ static bool is_per_token(const mb_embed_options *options) {
     return options->embedder.pooling == MB_POOLING_TOKENS || options->embedder.pooling == MB_POOLING_WORDS;
 }
 
+static bool is_regular(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 static mb_status run_open(run *r, FILE *standard_output, mb_error *error) {
     const mb_embed_options *options = r->options;
     const bool needs_index = is_per_token(options) && options->format == MB_VECTOR_NPY;
@@ -110,6 +116,9 @@ static mb_status run_open(run *r, FILE *standard_output, mb_error *error) {
     }
     if (!needs_index && options->index) {
         return mb_fail(error, MB_ERROR_USAGE, "--index is for --pooling tokens or words with --format npy");
+    }
+    if (options->index && mb_path_exists(options->index) && !is_regular(options->index)) {
+        return mb_fail(error, MB_ERROR_USAGE, "--index '%s' is no regular file: it would be replaced by one", options->index);
     }
     mb_status status = mb_embedder_new(options->model, &options->embedder, r->job, &r->embedder, error);
     if (status == MB_OK) {

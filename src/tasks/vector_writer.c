@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -16,8 +17,10 @@ struct mb_vector_writer {
     int64_t width, n_rows;
     mb_writer *file; /* one of these two is the destination */
     FILE *stream;
-    FILE *spool;   /* rows of formats that begin with the number of rows */
-    mb_buffer row; /* reused */
+    char *name;       /* of the stream, for messages */
+    bool owns_stream; /* a device or a pipe that was opened here */
+    FILE *spool;      /* rows of formats that begin with the number of rows */
+    mb_buffer row;    /* reused */
 };
 
 static mb_status out_of_memory(mb_error *error) {
@@ -51,6 +54,23 @@ static mb_status open_spool(const char *path, FILE **out, mb_error *error) {
     return status;
 }
 
+/* A file that is there and is neither a regular file nor a directory. */
+static bool is_special(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+/* `path` NULL: standard output. */
+static mb_status open_stream(mb_vector_writer *writer, const char *path, FILE *standard_output, mb_error *error) {
+    writer->name = strdup(path ? path : "standard output");
+    if (!writer->name) {
+        return out_of_memory(error);
+    }
+    writer->stream = path ? fopen(path, "we") : standard_output;
+    writer->owns_stream = path && writer->stream;
+    return writer->stream ? MB_OK : mb_fail(error, MB_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
+}
+
 mb_status mb_vector_writer_open(const char *path, FILE *standard_output, mb_vector_format format, int64_t width,
                                 mb_vector_writer **out, mb_error *error) {
     *out = NULL;
@@ -60,12 +80,14 @@ mb_status mb_vector_writer_open(const char *path, FILE *standard_output, mb_vect
     }
     *writer = (mb_vector_writer){.format = format, .width = width};
     path = path && strcmp(path, "-") != 0 ? path : NULL;
+    const bool special = path && is_special(path);
     mb_status status = MB_OK;
-    if (path) {
+    if (path && !special) {
         status = mb_writer_open(path, &writer->file, error);
     } else {
-        writer->stream = standard_output;
+        status = open_stream(writer, path, standard_output, error);
     }
+    path = special ? NULL : path; /* no temporary file beside a device */
     if (status == MB_OK && (format == MB_VECTOR_NPY || format == MB_VECTOR_WORD2VEC)) {
         status = open_spool(path, &writer->spool, error);
     }
@@ -85,8 +107,8 @@ static bool write_destination(mb_vector_writer *writer, const void *bytes, size_
     return fwrite(bytes, 1, n_bytes, writer->stream) == n_bytes;
 }
 
-static mb_status output_failed(mb_error *error) {
-    return mb_fail(error, MB_ERROR_IO, "cannot write to standard output: %s", strerror(errno));
+static mb_status output_failed(const mb_vector_writer *writer, mb_error *error) {
+    return mb_fail(error, MB_ERROR_IO, "cannot write to %s: %s", writer->name, strerror(errno));
 }
 
 static bool append_numbers(mb_buffer *row, const float *vector, int64_t width, const char *separator) {
@@ -143,7 +165,7 @@ mb_status mb_vector_writer_add(mb_vector_writer *writer, const mb_vector_label *
                    ? MB_OK
                    : mb_fail(error, MB_ERROR_IO, "cannot write a temporary file: %s", strerror(errno));
     }
-    return write_destination(writer, writer->row.data, writer->row.n_bytes) ? MB_OK : output_failed(error);
+    return write_destination(writer, writer->row.data, writer->row.n_bytes) ? MB_OK : output_failed(writer, error);
 }
 
 /* NumPy's format 1.0: "\x93NUMPY", version bytes 1 and 0, the header's length as little-endian uint16, the header as a Python
@@ -173,7 +195,7 @@ static mb_status write_spooled(mb_vector_writer *writer, mb_error *error) {
         return out_of_memory(error);
     }
     if (!write_destination(writer, out->data, out->n_bytes)) {
-        return output_failed(error);
+        return output_failed(writer, error);
     }
     if (fflush(writer->spool) != 0 || fseek(writer->spool, 0, SEEK_SET) != 0) {
         return mb_fail(error, MB_ERROR_IO, "cannot write a temporary file: %s", strerror(errno));
@@ -182,7 +204,7 @@ static mb_status write_spooled(mb_vector_writer *writer, mb_error *error) {
     size_t n;
     while ((n = fread(bytes, 1, sizeof bytes, writer->spool)) > 0) {
         if (!write_destination(writer, bytes, n)) {
-            return output_failed(error);
+            return output_failed(writer, error);
         }
     }
     return ferror(writer->spool) ? mb_fail(error, MB_ERROR_IO, "cannot read a temporary file back: %s", strerror(errno))
@@ -195,7 +217,7 @@ mb_status mb_vector_writer_commit(mb_vector_writer *writer, mb_error *error) {
         status = mb_writer_commit(writer->file, error);
         writer->file = NULL;
     } else if (status == MB_OK && fflush(writer->stream) != 0) {
-        status = output_failed(error);
+        status = output_failed(writer, error);
     }
     mb_vector_writer_abort(writer);
     return status;
@@ -209,6 +231,10 @@ void mb_vector_writer_abort(mb_vector_writer *writer) {
     if (writer->spool) {
         fclose(writer->spool);
     }
+    if (writer->owns_stream) {
+        fclose(writer->stream); /* commit has flushed it */
+    }
+    free(writer->name);
     mb_buffer_free(&writer->row);
     free(writer);
 }

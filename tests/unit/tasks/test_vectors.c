@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -121,6 +123,38 @@ Test(vectors, nothing_is_left_of_an_aborted_file) {
     cr_expect_eq(rmdir(dir), 0, "the directory must be empty");
     cr_expect_eq(mb_vector_writer_open(path, NULL, MB_VECTOR_NPY, WIDTH, &writer, &error), MB_ERROR_IO);
     cr_expect_null(writer);
+}
+
+/* A device or a pipe stays what it is: here a named pipe, read by a second process. */
+Test(vectors, a_pipe_is_written_to_and_not_replaced) {
+    static const mb_vector_format formats[] = {MB_VECTOR_NPY, MB_VECTOR_TSV};
+    for (int f = 0; f < 2; f++) {
+        mb_error error;
+        struct stat info;
+        remove(path);
+        cr_assert_eq(mkfifo(path, 0600), 0);
+        const pid_t reader = fork();
+        cr_assert_geq(reader, 0);
+        if (reader == 0) { /* exit code 0 when as many bytes came as the format has */
+            FILE *in = fopen(path, "r");
+            size_t n = 0;
+            while (in && fgetc(in) != EOF) {
+                n++;
+            }
+            _exit(f == 0 ? n != 128 + sizeof data : n < sizeof data);
+        }
+        mb_vector_writer *writer = NULL;
+        cr_assert_eq(mb_vector_writer_open(path, NULL, formats[f], WIDTH, &writer, &error), MB_OK, "%s", error.message);
+        for (int i = 0; i < N; i++) {
+            const mb_vector_label label = {.text = texts[i], .n_bytes = strlen(texts[i])};
+            cr_assert_eq(mb_vector_writer_add(writer, &label, data + i * WIDTH, &error), MB_OK);
+        }
+        cr_assert_eq(mb_vector_writer_commit(writer, &error), MB_OK, "%s", error.message);
+        int result = -1;
+        cr_assert_eq(waitpid(reader, &result, 0), reader);
+        cr_expect_eq(result, 0, "the reader did not get what was written");
+        cr_expect(stat(path, &info) == 0 && S_ISFIFO(info.st_mode), "the pipe was replaced by a file");
+    }
 }
 
 Test(vectors, every_cut_of_a_file_is_refused) {
