@@ -81,7 +81,7 @@ def google(arguments):
     tensorflow = types.ModuleType("tensorflow")
     tensorflow.gfile = types.SimpleNamespace(GFile=lambda path, mode: open(path, mode, encoding="utf-8", newline="\n"))
     sys.modules["tensorflow"] = tensorflow
-    if importlib.util.find_spec("six") is None:
+    if "six" not in sys.modules and importlib.util.find_spec("six") is None:
         sys.modules["six"] = types.SimpleNamespace(PY3=True, PY2=False)
     spec = importlib.util.spec_from_file_location("tokenization", arguments.google)
     tokenization = importlib.util.module_from_spec(spec)

@@ -2,14 +2,19 @@
 """Makes what the tokenizer takes from Hugging Face's `tokenizers` (pip install tokenizers), both committed:
 
     scripts/golden/tokenizer.py golden > tests/golden/tokenizer.json   expected ids, offsets and words of nasty lines
+    scripts/golden/tokenizer.py golden-google TOKENIZATION.PY > tests/golden/tokenizer_google.json   ids of google-research/bert
     scripts/golden/tokenizer.py ranges > tokenizer/unicode_ranges.h    its sets of code points, found by asking it about each
     scripts/golden/tokenizer.py ranges-google > tokenizer/unicode_ranges_google.h    those of google-research/bert: Python 3.11's
 
 Neither the build nor the tests need Python or this script.
 """
+import argparse
+import importlib.util
 import json
+import os
 import random
 import sys
+import tempfile
 import unicodedata
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -221,6 +226,33 @@ def make_golden():
     print("{" + ",\n".join(f"{json.dumps(key)}: {rows(value)}" for key, value in golden.items()) + "}")
 
 
+GOOGLE_LINES = [
+    "ΟΔΥΣΣΕΥΣ, ΣΑΣ' ΣΑ'Σ Σ ΑΣ\u0301Α ΑΣ\u0301 ΑΣ.Α ΑΣ中 中Σ aΣ\u200db aΣ\u00ad aΣ1 1Σ a.Σ aΣ\u3000b aΣ\u2028b", "İI\u0307İ ıI ẞß", "a\x1cb\x1fc\x0bd\x0ce\x85f",
+    "\ue000x \U000f0000", "\U0002b820\U0002b91f x\U0002b740", "\u0378 \U0010ffff \U00011938 \U0001e08f a\U0001e08f", "a" * 199, "a" * 200, "a" * 201, "é" * 201,
+    "\ua7cb \u1c89 \ua7c0 \u2c2f", "\u061d \u1b7d \u2e5d", "[MASK] [CLS]x", "\u0301Σ A\u0301Σ AΣ\u302e\u0323", "\u1ac1 x\u1ac1y \u0898", "cafe\u0301 É\u0323",
+]
+
+
+def make_google_golden(tokenization):
+    """google-research/bert's tokenization.py, a path; nothing of it is kept but the ids that it gives."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../exact/tokenizer.py")
+    spec = importlib.util.spec_from_file_location("exact", path)
+    exact = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exact)
+    texts = [raw.decode("utf-8", "replace") for raw in [text.encode() for text in LINES + GOOGLE_LINES + mark_lines(60)] + BAD_UTF8]
+    chars = {c for text in texts for t in (text, text.lower(), unicodedata.normalize("NFD", text.lower())) for c in t if not c.isspace() and c not in "\0z%"}
+    chars = sorted(chars)
+    vocab = list(dict.fromkeys(SPECIALS + chars + ["##" + c for c in chars if ord(c) % 13 != 5] + WORDS))
+    golden = {"vocab": vocab, "texts_hex": [text.encode().hex() for text in texts], "configs": []}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("".join(piece + "\n" for piece in vocab))
+        file.flush()
+        for cased in (False, True):
+            run = exact.google(argparse.Namespace(vocab=file.name, cased=cased, google=tokenization))
+            golden["configs"].append({"do_lower_case": not cased, "cases": [{"ids": ids} for ids, _, _ in run(texts)]})
+    print("{" + ",\n".join(f"{json.dumps(key)}: {rows(value)}" for key, value in golden.items()) + "}")
+
+
 def rows(values):
     """One line an entry, so that a change shows as a small difference."""
     if values and isinstance(values[0], dict) and "cases" in values[0]:
@@ -232,7 +264,7 @@ def rows(values):
 
 
 if __name__ == "__main__":
-    jobs = {"golden": make_golden, "ranges": make_ranges, "ranges-google": make_google_ranges}
-    if len(sys.argv) != 2 or sys.argv[1] not in jobs:
+    jobs = {"golden": make_golden, "golden-google": make_google_golden, "ranges": make_ranges, "ranges-google": make_google_ranges}
+    if len(sys.argv) < 2 or sys.argv[1] not in jobs or len(sys.argv) != 2 + (sys.argv[1] == "golden-google"):
         sys.exit(__doc__)
-    jobs[sys.argv[1]]()
+    jobs[sys.argv[1]](*sys.argv[2:])

@@ -1,5 +1,6 @@
 /* Against Hugging Face: tests/golden/tokenizer.json holds nasty lines and what its tokenizers made of them (ids, byte offsets,
- * word numbers) under seven configurations, pairs cut to length, and decoded texts; made by scripts/golden/tokenizer.py. */
+ * word numbers) under seven configurations, pairs cut to length, and decoded texts; made by scripts/golden/tokenizer.py.
+ * Against google-research/bert: the same lines and some more, ids alone. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +8,16 @@
 #include "base/json.h"
 #include "minibert/tokenizer.h"
 
-static json_t *load_golden(void) {
+static json_t *load_file(const char *path) {
     json_t *golden = NULL;
     mb_error error;
-    mb_status status = mb_json_load(MB_TESTS_DIR "/golden/tokenizer.json", &golden, &error);
+    mb_status status = mb_json_load(path, &golden, &error);
     cr_assert_eq(status, MB_OK, "%s", error.message);
     return golden;
+}
+
+static json_t *load_golden(void) {
+    return load_file(MB_TESTS_DIR "/golden/tokenizer.json");
 }
 
 static mb_tokenizer *make_tokenizer(const json_t *golden, const json_t *config_json) {
@@ -29,6 +34,12 @@ static mb_tokenizer *make_tokenizer(const json_t *golden, const json_t *config_j
     config.strip_accents = json_is_null(strip) ? -1 : json_is_true(strip);
     config.tokenize_chinese_chars = json_is_true(json_object_get(config_json, "tokenize_chinese_chars"));
     config.clean_text = json_is_true(json_object_get(config_json, "clean_text"));
+    if (json_object_get(golden, "pairs") == NULL) { /* Google's have ids alone, and its settings but for the case */
+        const bool lower = config.do_lower_case;
+        config = mb_tokenizer_config_default();
+        config = mb_tokenizer_config_compat(&config, MB_COMPAT_GOOGLE);
+        config.do_lower_case = lower;
+    }
     mb_tokenizer *tokenizer = NULL;
     mb_error error;
     mb_status status = mb_tokenizer_new(pieces, n, &config, &tokenizer, &error);
@@ -97,6 +108,37 @@ Test(golden, ids_offsets_and_words_equal_those_of_hugging_face) {
         for (size_t k = 0; k < 2 * json_array_size(cases); k++) { /* twice: without and with the cache */
             size_t at = k % json_array_size(cases);
             check_case(tokenizer, json_string_value(json_array_get(texts, at)), json_array_get(cases, at), &encoding);
+        }
+        mb_tokenizer_free(tokenizer);
+    }
+    mb_encoding_free(&encoding);
+    json_decref(golden);
+}
+
+Test(golden, ids_equal_those_of_google_research_bert) {
+    json_t *golden = load_file(MB_TESTS_DIR "/golden/tokenizer_google.json");
+    const json_t *texts = json_object_get(golden, "texts_hex"), *config;
+    size_t i;
+    mb_encoding encoding = {0};
+    cr_assert_eq(json_array_size(json_object_get(golden, "configs")), 2);
+    json_array_foreach(json_object_get(golden, "configs"), i, config) {
+        mb_tokenizer *tokenizer = make_tokenizer(golden, config);
+        const json_t *cases = json_object_get(config, "cases");
+        cr_assert_eq(json_array_size(cases), json_array_size(texts));
+        cr_assert_gt(json_array_size(cases), 100);
+        for (size_t at = 0; at < json_array_size(cases); at++) {
+            const char *hex = json_string_value(json_array_get(texts, at));
+            char *text = malloc(strlen(hex) / 2 + (*hex == '\0'));
+            mb_error error;
+            cr_assert_eq(mb_tokenizer_encode(tokenizer, text, from_hex(hex, text), &encoding, &error), MB_OK);
+            int64_t *got = malloc((encoding.n_tokens + 1) * sizeof *got);
+            for (size_t k = 0; k < encoding.n_tokens; k++) {
+                got[k] = encoding.ids[k];
+                cr_assert(encoding.starts[k] < encoding.ends[k] && encoding.ends[k] <= strlen(hex) / 2);
+            }
+            check_list(json_object_get(json_array_get(cases, at), "ids"), encoding.n_tokens, got, "ids", hex);
+            free(got);
+            free(text);
         }
         mb_tokenizer_free(tokenizer);
     }
