@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "skipgram/text_words.h"
-
 void mb_lexicon_free(mb_lexicon *table) {
     mb_buffer_free(&table->bytes);
     free(table->ends);
@@ -19,15 +17,46 @@ const char *mb_lexicon_get(const mb_lexicon *table, int64_t word, size_t *n_byte
     return table->bytes.data + start;
 }
 
+/* Up to eight bytes as a number, the missing ones zero. */
+static uint64_t short_word(const unsigned char *bytes, size_t n_bytes) {
+    if (n_bytes >= 4) {
+        uint32_t low, high;
+        memcpy(&low, bytes, 4);
+        memcpy(&high, bytes + n_bytes - 4, 4);
+        return low | (uint64_t)high << (8 * (n_bytes - 4));
+    }
+    uint64_t word = 0;
+    for (size_t i = 0; i < n_bytes; i++) {
+        word |= (uint64_t)bytes[i] << (8 * i);
+    }
+    return word;
+}
+
+/* A bijection: an odd factor, and the upper half added to the lower one, twice (the constants are those of MurmurHash3's
+ * fmix64). */
+static uint64_t mix(uint64_t x) {
+    x = (x ^ x >> 33) * 0xFF51AFD7ED558CCDu;
+    x = (x ^ x >> 33) * 0xC4CEB9FE1A85EC53u;
+    return x ^ x >> 33;
+}
+
+static uint64_t hash_word(const unsigned char *bytes, size_t n_bytes) {
+    uint64_t hash = 0, part;
+    for (; n_bytes > 8; bytes += 8, n_bytes -= 8) {
+        memcpy(&part, bytes, 8);
+        hash = mix(hash ^ part);
+    }
+    return mix(hash ^ short_word(bytes, n_bytes));
+}
+
 /* The slot of a word, or the free one where it would be. */
-static uint64_t *find_slot(const mb_lexicon *table, const void *bytes, size_t n_bytes, uint64_t hash) {
-    const uint64_t tag = hash >> 32 << 32;
+static mb_lexicon_slot *find_slot(const mb_lexicon *table, const void *bytes, size_t n_bytes, uint64_t hash) {
     uint64_t at = hash & (table->n_slots - 1);
-    while (table->slots[at]) {
-        if ((table->slots[at] >> 32 << 32) == tag) {
+    while (table->slots[at].entry) {
+        const mb_lexicon_slot *slot = &table->slots[at];
+        if (slot->hash == hash && slot->n_bytes == n_bytes) {
             size_t length;
-            const char *word = mb_lexicon_get(table, (int64_t)(uint32_t)table->slots[at] - 1, &length);
-            if (length == n_bytes && memcmp(word, bytes, n_bytes) == 0) {
+            if (n_bytes <= 8 || memcmp(mb_lexicon_get(table, (int64_t)slot->entry - 1, &length), bytes, n_bytes) == 0) {
                 break;
             }
         }
@@ -40,24 +69,23 @@ int64_t mb_lexicon_find(const mb_lexicon *table, const void *bytes, size_t n_byt
     if (table->n == 0) {
         return -1;
     }
-    return (int64_t)(uint32_t)*find_slot(table, bytes, n_bytes, mb_word_hash(bytes, n_bytes)) - 1;
+    return (int64_t)find_slot(table, bytes, n_bytes, hash_word(bytes, n_bytes))->entry - 1;
 }
 
 static bool grow_slots(mb_lexicon *table) {
     const uint64_t n_slots = table->n_slots ? 2 * table->n_slots : 4096;
-    uint64_t *slots = calloc(n_slots, sizeof *slots);
+    mb_lexicon_slot *slots = calloc(n_slots, sizeof *slots);
     if (!slots) {
         return false;
     }
-    for (int64_t word = 0; word < table->n; word++) {
-        size_t n_bytes;
-        const char *bytes = mb_lexicon_get(table, word, &n_bytes);
-        const uint64_t hash = mb_word_hash((const unsigned char *)bytes, n_bytes);
-        uint64_t at = hash & (n_slots - 1);
-        while (slots[at]) {
+    for (uint64_t i = 0; i < table->n_slots; i++) {
+        uint64_t at = table->slots[i].hash & (n_slots - 1);
+        while (table->slots[i].entry && slots[at].entry) {
             at = (at + 1) & (n_slots - 1);
         }
-        slots[at] = (hash >> 32 << 32) | (uint64_t)(word + 1);
+        if (table->slots[i].entry) {
+            slots[at] = table->slots[i];
+        }
     }
     free(table->slots);
     table->slots = slots;
@@ -86,12 +114,14 @@ int64_t mb_lexicon_add(mb_lexicon *table, const void *bytes, size_t n_bytes, int
     if ((uint64_t)table->n * 2 + 2 > table->n_slots && !grow_slots(table)) {
         return -1;
     }
-    const uint64_t hash = mb_word_hash(bytes, n_bytes);
-    uint64_t *slot = find_slot(table, bytes, n_bytes, hash);
-    if (*slot) {
-        const int64_t word = (int64_t)(uint32_t)*slot - 1;
-        table->counts[word] += count;
-        return word;
+    if (n_bytes > UINT32_MAX) {
+        return -1;
+    }
+    const uint64_t hash = hash_word(bytes, n_bytes);
+    mb_lexicon_slot *slot = find_slot(table, bytes, n_bytes, hash);
+    if (slot->entry) {
+        table->counts[slot->entry - 1] += count;
+        return (int64_t)slot->entry - 1;
     }
     if (table->n >= UINT32_MAX - 1 || (table->n == table->capacity && !grow_words(table)) ||
         !mb_buffer_append(&table->bytes, bytes, n_bytes)) {
@@ -99,7 +129,7 @@ int64_t mb_lexicon_add(mb_lexicon *table, const void *bytes, size_t n_bytes, int
     }
     table->ends[table->n] = table->bytes.n_bytes;
     table->counts[table->n] = count;
-    *slot = (hash >> 32 << 32) | (uint64_t)(table->n + 1);
+    *slot = (mb_lexicon_slot){hash, (uint32_t)n_bytes, (uint32_t)(table->n + 1)};
     return table->n++;
 }
 

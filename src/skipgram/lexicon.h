@@ -8,14 +8,21 @@
 
 #include "base/buffer.h"
 
+/* Words of up to eight bytes have hashes of their own: with the same length and hash they are the same. */
+typedef struct mb_lexicon_slot {
+    uint64_t hash;
+    uint32_t n_bytes;
+    uint32_t entry; /* number + 1; 0: the slot is free */
+} mb_lexicon_slot;
+
 /* Begins as {0}. */
 typedef struct mb_lexicon {
     int64_t n, capacity;
-    mb_buffer bytes;  /* the words, end to end */
-    size_t *ends;     /* n: end of each in bytes */
-    int64_t *counts;  /* n */
-    uint64_t *slots;  /* open addressing; upper half: of the hash, lower half: number + 1; 0: free */
-    uint64_t n_slots; /* a power of two, more than twice n */
+    mb_buffer bytes;        /* the words, end to end */
+    size_t *ends;           /* n: end of each in bytes */
+    int64_t *counts;        /* n */
+    mb_lexicon_slot *slots; /* open addressing */
+    uint64_t n_slots;       /* a power of two, more than twice n */
 } mb_lexicon;
 
 void mb_lexicon_free(mb_lexicon *table);

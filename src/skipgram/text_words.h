@@ -31,6 +31,23 @@ static inline const unsigned char *mb_text_range_begin(const mb_map *text, size_
     return at;
 }
 
+/* The end of the word at p, eight bytes a step: adding 0x5F sets the upper bit of bytes 0x21 to 0x7F. */
+static inline const unsigned char *mb_text_word_end(const unsigned char *p, const unsigned char *end) {
+    while (end - p >= 8) {
+        uint64_t x;
+        memcpy(&x, p, 8);
+        const uint64_t white = ~(((x & 0x7F7F7F7F7F7F7F7Fu) + 0x5F5F5F5F5F5F5F5Fu) | x) & 0x8080808080808080u;
+        if (white) {
+            return p + __builtin_ctzll(white) / 8;
+        }
+        p += 8;
+    }
+    while (p < end && !mb_is_white(*p)) {
+        p++;
+    }
+    return p;
+}
+
 /* The next word that begins in [*at, limit); it may reach past `limit`, but not past `end`, the text's end. *at moves behind
  * it. False: there is none. */
 static inline bool mb_text_next_word(const unsigned char **at, const unsigned char *limit, const unsigned char *end,
@@ -46,11 +63,8 @@ static inline bool mb_text_next_word(const unsigned char **at, const unsigned ch
         return false;
     }
     const unsigned char *begin = p;
-    while (p < end && !mb_is_white(*p)) {
-        p++;
-    }
-    *at = p;
-    size_t n_bytes = (size_t)(p - begin);
+    *at = mb_text_word_end(p, end);
+    size_t n_bytes = (size_t)(*at - begin);
     if (n_bytes > MB_WORD_MAX_BYTES) {
         n_bytes = MB_WORD_MAX_BYTES;
         for (int k = 0; k < 3 && (begin[n_bytes] & 0xC0) == 0x80; k++) {
@@ -59,23 +73,6 @@ static inline bool mb_text_next_word(const unsigned char **at, const unsigned ch
     }
     *out = (mb_text_word){begin, n_bytes, begins_line};
     return true;
-}
-
-/* 64 bits of a word, eight bytes a step: multiply and fold, as wyhash does. Not cryptographic. */
-static inline uint64_t mb_word_hash(const unsigned char *bytes, size_t n_bytes) {
-    uint64_t hash = 0x9E3779B97F4A7C15u ^ n_bytes, part = 0;
-    for (; n_bytes > 8; bytes += 8, n_bytes -= 8) {
-        memcpy(&part, bytes, 8);
-        const __uint128_t product = (__uint128_t)(hash ^ part) * 0xD6E8FEB86659FD93u;
-        hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-    }
-    part = 0;
-    for (size_t i = 0; i < n_bytes; i++) {
-        part |= (uint64_t)bytes[i] << (8 * i);
-    }
-    const __uint128_t product = (__uint128_t)(hash ^ part) * 0xD6E8FEB86659FD93u;
-    hash = (uint64_t)product ^ (uint64_t)(product >> 64);
-    return hash ^ hash >> 29;
 }
 
 /* Tells the system that these pages of the map are not needed soon, so that a text larger than the memory leaves room. */
