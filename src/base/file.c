@@ -109,6 +109,11 @@ static void free_writer(mb_writer *writer) {
 }
 
 mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error) {
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* the rename at the end would put a file in a device's place */
+        return mb_fail(error, MB_ERROR_IO, "cannot write '%s': it is %s, not a file", path,
+                       S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe");
+    }
     mb_writer *writer = calloc(1, sizeof *writer);
     mb_buffer temporary = {0};
     if (writer == NULL || (writer->path = strdup(path)) == NULL ||

@@ -35,7 +35,8 @@ void mb_map_close(mb_map *map); /* also fine on {0} */
 
 /* --- writing --- */
 /* An output file that appears under `path` only when mb_writer_commit returned MB_OK: it is written to a temporary name in
- * the same directory, flushed, fsynced, renamed, and the directory is fsynced. */
+ * the same directory, flushed, fsynced, renamed, and the directory is fsynced. A path that is a directory, a device or a pipe
+ * is refused. */
 typedef struct mb_writer mb_writer;
 mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error);
 /* Errors are sticky: writes after a failed one do nothing, and commit reports the first error. */

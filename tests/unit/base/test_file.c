@@ -84,6 +84,18 @@ Test(file, errors_name_the_path_and_the_reason) {
     mb_buffer_free(&text);
 }
 
+Test(file, a_directory_or_a_pipe_is_never_replaced_by_a_file) {
+    mb_error error = {0};
+    mb_writer *writer = NULL;
+    cr_expect_eq(mb_writer_open(dir, &writer, &error), MB_ERROR_IO);
+    cr_expect(strstr(error.message, "directory") != NULL, "%s", error.message);
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    cr_expect_eq(mb_writer_open(path, &writer, &error), MB_ERROR_IO);
+    cr_expect(strstr(error.message, "pipe") != NULL, "%s", error.message);
+    struct stat info;
+    cr_expect(stat(path, &info) == 0 && S_ISFIFO(info.st_mode));
+}
+
 Test(file, directories_are_made_and_removed_with_what_is_in_them) {
     mb_error error;
     char deep[160];
