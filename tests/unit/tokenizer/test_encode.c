@@ -173,6 +173,85 @@ Test(encode, pairs_have_special_tokens_and_types) {
     mb_tokenizer_free(tokenizer);
 }
 
+/* Long lines of one thing: what comes out is known, and it comes in linear time (scripts/bench/tokenizer.sh --adversarial says
+ * how fast; a quadratic step would show here as minutes). */
+Test(encode, a_megabyte_of_one_thing, .timeout = 60) {
+    enum { N = 1 << 20 };
+    static const struct {
+        const char *unit;
+        size_t n_tokens; /* a unit gives; 0: the line is one word that is too long */
+        int32_t id;
+        bool is_dropped;
+    } cases[] = {{.unit = "a"},
+                 {.unit = "#", .n_tokens = 1, .id = 1},
+                 {.unit = ",", .n_tokens = 1, .id = COMMA},
+                 {.unit = "[", .n_tokens = 1, .id = 1},
+                 {.unit = "[MAS", .n_tokens = 2, .id = 1},
+                 {.unit = "[MASK]", .n_tokens = 1, .id = 4},
+                 {.unit = "\u4e2d", .n_tokens = 1, .id = ZHONG},
+                 {.unit = "\u0301", .is_dropped = true},
+                 {.unit = "\u302f\u0323\u302e"},
+                 {.unit = "\uac01"},
+                 {.unit = "\u03a3"},
+                 {.unit = "\xe4\xb8", .is_dropped = true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int compat = MB_COMPAT_HF; compat <= MB_COMPAT_GOOGLE; compat++) {
+            if (compat == MB_COMPAT_GOOGLE && cases[i].id == 4) {
+                continue; /* there [MASK] is text */
+            }
+            const mb_tokenizer_config hf = mb_tokenizer_config_default();
+            const mb_tokenizer_config config = mb_tokenizer_config_compat(&hf, (mb_compat)compat);
+            mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+            const size_t n_unit = strlen(cases[i].unit), n_units = N / n_unit, n_bytes = n_units * n_unit;
+            char *text = malloc(n_bytes);
+            for (size_t k = 0; k < n_units; k++) {
+                memcpy(text + k * n_unit, cases[i].unit, n_unit);
+            }
+            mb_encoding encoding = {0};
+            mb_error error;
+            cr_assert_eq(mb_tokenizer_encode(tokenizer, text, n_bytes, &encoding, &error), MB_OK);
+            size_t expected = cases[i].is_dropped ? 0 : cases[i].n_tokens == 0 ? 1 : n_units * cases[i].n_tokens;
+            cr_assert_eq(encoding.n_tokens, expected, "'%s': %zu tokens, expected %zu", cases[i].unit, encoding.n_tokens,
+                         expected);
+            for (size_t t = 0; t < encoding.n_tokens; t++) {
+                cr_assert_eq(encoding.ids[t], cases[i].n_tokens == 0 ? 1 : cases[i].id);
+            }
+            /* Marks move before their order is counted, and some are deleted: the word need not begin with the line. */
+            cr_assert(expected == 0 || cases[i].n_tokens == 0 || encoding.starts[0] == 0);
+            cr_assert(expected == 0 || encoding.ends[expected - 1] > n_bytes - n_unit);
+            mb_encoding_free(&encoding);
+            free(text);
+            mb_tokenizer_free(tokenizer);
+        }
+    }
+}
+
+Test(encode, google_mode_of_a_loaded_tokenizer) {
+    mb_tokenizer_config hf = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &hf), *google = NULL, *loaded = NULL;
+    const mb_tokenizer_config config = mb_tokenizer_config_compat(mb_tokenizer_get_config(tokenizer), MB_COMPAT_GOOGLE);
+    cr_assert_eq(config.max_chars_per_word, 200);
+    mb_error error;
+    cr_assert_eq(mb_tokenizer_with_config(tokenizer, &config, &google, &error), MB_OK);
+    cr_assert_neq(mb_tokenizer_fingerprint(tokenizer), mb_tokenizer_fingerprint(google));
+    char *dir = new_dir();
+    cr_assert_eq(mb_tokenizer_save(google, dir, &error), MB_OK, "%s", error.message);
+    cr_assert_eq(mb_tokenizer_load(dir, &loaded, &error), MB_OK, "%s", error.message);
+    cr_assert_eq(mb_tokenizer_get_config(loaded)->compat, MB_COMPAT_GOOGLE);
+    cr_assert_eq(mb_tokenizer_fingerprint(loaded), mb_tokenizer_fingerprint(google));
+    mb_encoding encoding = {0};
+    cr_assert_eq(mb_tokenizer_encode(loaded, "[MASK]", 6, &encoding, &error), MB_OK);
+    cr_assert_eq(encoding.n_tokens, 3); /* [, mask, ] */
+    write_in(dir, "tokenizer_config.json", "{\"compat\": \"bing\"}");
+    mb_tokenizer_free(loaded);
+    cr_assert_eq(mb_tokenizer_load(dir, &loaded, &error), MB_ERROR_FORMAT);
+    cr_assert_not_null(strstr(error.message, "'compat'"));
+    mb_encoding_free(&encoding);
+    mb_tokenizer_free(tokenizer);
+    mb_tokenizer_free(google);
+    remove_dir(dir);
+}
+
 Test(encode, batches_fill_the_callers_rows) {
     mb_tokenizer_config config = mb_tokenizer_config_default();
     mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
