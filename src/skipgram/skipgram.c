@@ -7,7 +7,9 @@
 #include "skipgram/word_training.h"
 #include "skipgram/word_vectors.h"
 
-static const double DEFAULT_ALPHA = 0.025, DEFAULT_CBOW_ALPHA = 0.05; /* word2vec.c's */
+/* word2vec.c's are 0.025, and 0.05 for CBOW. Where a window's words share their negatives the higher one gives better vectors
+ * of Skip-Gram, too. */
+static const double DEFAULT_ALPHA = 0.05, DEFAULT_PAIR_ALPHA = 0.025;
 enum { MAX_TREE_PATH = 64 };
 
 /* All that a run holds; each is {0} until made. */

@@ -10,6 +10,8 @@
 #ifndef MB_SKIPGRAM_WORD_VECTORS_H
 #define MB_SKIPGRAM_WORD_VECTORS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "minibert/status.h"
@@ -27,6 +29,8 @@ typedef struct mb_word_vectors {
 } mb_word_vectors;
 
 void mb_word_vectors_free(mb_word_vectors *vectors);
+/* Whether a file's contents begin as word2vec's binary format does. */
+bool mb_word_vectors_are_binary(const void *bytes, size_t n_bytes);
 /* The format is told from the contents. */
 mb_status mb_word_vectors_load(const char *path, mb_word_vectors *out, mb_error *error);
 /* Row i of `rows`, `stride` floats apart, is the vector of words' number i. */

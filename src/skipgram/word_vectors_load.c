@@ -129,6 +129,14 @@ static bool looks_like_text(const reading *r) {
     return true;
 }
 
+bool mb_word_vectors_are_binary(const void *bytes, size_t n_bytes) {
+    mb_word_vectors vectors = {0};
+    reading r = {.path = "", .at = bytes, .out = &vectors};
+    r.end = r.at + n_bytes;
+    bool header = false;
+    return read_header(&r, &header) == MB_OK && header && !looks_like_text(&r);
+}
+
 /* --- rows --- */
 
 static bool parse_number(const mb_text_word *word, float *out) {

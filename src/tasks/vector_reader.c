@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "skipgram/word_vectors.h"
 #include "tasks/text_input.h"
 
 /* --- texts --- */
@@ -266,11 +267,41 @@ static mb_status load_word2vec(const mb_map *map, const char *path, mb_vectors *
     return status;
 }
 
+/* Formats that only word vectors have: word2vec's binary, and npy with PATH.vocab beside it. */
+static bool is_word_vectors(const mb_map *map, const char *path) {
+    if (!mb_npy_is(map)) {
+        return mb_word_vectors_are_binary(map->data, map->n_bytes);
+    }
+    char list_path[4096];
+    return snprintf(list_path, sizeof list_path, "%s.vocab", path) < (int)sizeof list_path && mb_path_exists(list_path);
+}
+
+static mb_status load_word_vectors(const char *path, mb_vectors *vectors, mb_texts *texts, mb_error *error) {
+    mb_word_vectors words;
+    mb_status status = mb_word_vectors_load(path, &words, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    *vectors = (mb_vectors){.data = words.data, .n = words.words.n, .width = words.width};
+    words.data = NULL;
+    for (int64_t i = 0; status == MB_OK && i < words.words.n; i++) {
+        size_t n_bytes;
+        const char *bytes = mb_lexicon_get(&words.words, i, &n_bytes);
+        if (!mb_texts_add(texts, bytes, n_bytes)) {
+            status = mb_fail(error, MB_ERROR_MEMORY, "out of memory for the words of '%s'", path);
+        }
+    }
+    mb_word_vectors_free(&words);
+    return status;
+}
+
 mb_status mb_vectors_load(const char *path, mb_vectors *vectors, mb_texts *texts, mb_error *error) {
     *vectors = (mb_vectors){0};
     mb_map map = {0};
     mb_status status = mb_map_open(path, &map, error);
-    if (status == MB_OK) {
+    if (status == MB_OK && is_word_vectors(&map, path)) {
+        status = load_word_vectors(path, vectors, texts, error);
+    } else if (status == MB_OK) {
         status = mb_npy_is(&map) ? load_npy(&map, path, vectors, error) : load_word2vec(&map, path, vectors, texts, error);
     }
     mb_map_close(&map);

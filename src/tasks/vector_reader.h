@@ -39,8 +39,8 @@ typedef struct mb_npy_header {
 mb_status mb_npy_parse(const mb_map *map, const char *path, mb_npy_header *out, mb_error *error);
 bool mb_npy_is(const mb_map *map);
 
-/* An npy file of float32 or float64 (then `texts` stays as it is: npy holds none), or word2vec's text format (then the words
- * are appended to `texts`). Numbers must be finite. */
+/* An npy file of float32 or float64 (then `texts` stays as it is: npy holds none, unless PATH.vocab lies beside it, as skipgram
+ * writes), or word2vec's text or binary format (then the words are appended to `texts`). Numbers must be finite. */
 mb_status mb_vectors_load(const char *path, mb_vectors *vectors, mb_texts *texts, mb_error *error);
 
 #endif

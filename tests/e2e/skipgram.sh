@@ -74,6 +74,10 @@ grep -q '"asked": 2' analogy.json && grep -q '"passed_over": 1' analogy.json || 
 run analogy --vectors words.vec --method multiply --restrict 0 questions.txt > /dev/null
 run neighbors --vectors words.vec --top-k 3 king5 > near.txt
 grep -qE 'queen5|land5' near.txt || fail "the neighbours of king5: $(cat near.txt)"
+for format in bin npy text; do
+    run neighbors --vectors ours.$format --top-k 4 king5 > near.$format
+    cmp near.$format near.bin || fail "neighbors: $format and binary differ: $(cat near.$format near.bin)"
+done
 
 # --- broken UTF-8 and long words pass through ---
 { printf 'a\377b caf\303\251 '; head -c 5000 /dev/zero | tr '\0' x; printf ' a\377b caf\303\251\n'; } > bytes.txt
