@@ -167,7 +167,7 @@ static mb_status train(run *r, mb_error *error) {
         .source = &source,
         .model = &r->model,
         .alpha = options->alpha > 0 ? options->alpha
-                 : options->cbow    ? DEFAULT_CBOW_ALPHA
+                 : source.one_pair  ? DEFAULT_PAIR_ALPHA
                                     : DEFAULT_ALPHA,
         .job = r->job,
     };
