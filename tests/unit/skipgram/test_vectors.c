@@ -17,9 +17,7 @@ static void expect_word(const mb_word_vectors *v, int64_t row, const char *word,
     }
 }
 
-static const char *const words[] = {"the", "\xc3\xa9t\xc3\xa9",
-                                    "\xff\x80"
-                                    "broken"};
+static const char *const words[] = {"the", "\xc3\xa9t\xc3\xa9", "\xff\200broken"};
 static const float rows[3][4] = {{1, -0.5f, 0.25f, 99}, {0, 1234567.0f, -1e-3f, 99}, {-3.141593f, 2.6e-6f, 0.1f, 99}};
 
 static mb_lexicon three_words(void) {
@@ -61,8 +59,7 @@ Test(vectors, the_bytes_are_those_of_word2vec) {
     cr_assert_eq(mb_word_vectors_save(path, MB_WORD_FORMAT_TEXT, &lexicon, rows[0], 3, 4, &error), MB_OK);
     char *text = test_read(path, &n_bytes);
     cr_assert_str_eq(text, "3 3\nthe 1.000000 -0.500000 0.250000\n\xc3\xa9t\xc3\xa9 0.000000 1234567.000000 -0.001000\n"
-                           "\xff\x80"
-                           "broken -3.141593 0.000003 0.100000\n");
+                           "\xff\200broken -3.141593 0.000003 0.100000\n");
     free(text);
     cr_assert_eq(mb_word_vectors_save(path, MB_WORD_FORMAT_BINARY, &lexicon, rows[0], 3, 4, &error), MB_OK);
     text = test_read(path, &n_bytes);

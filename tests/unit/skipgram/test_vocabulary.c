@@ -100,8 +100,7 @@ Test(vocabulary, long_words_are_cut_between_characters) {
     for (int i = 0; i < 1023; i++) {
         mb_buffer_append(&text, "x", 1);
     }
-    mb_buffer_append_text(&text, "\xe2\x82\xac"
-                                 "yyy next");
+    mb_buffer_append_text(&text, "\xe2\x82\xacyyy next");
     const mb_map map = {(const unsigned char *)text.data, text.n_bytes};
     const unsigned char *at = map.data, *end = map.data + map.n_bytes;
     mb_text_word word;
