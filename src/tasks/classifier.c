@@ -19,7 +19,7 @@ static size_t text_bytes(const char *text) {
 }
 
 static bool grow(mb_classifier_set *set, int64_t needed, int64_t *capacity) {
-    if (needed <= *capacity) {
+    if (needed <= *capacity && set->ids != NULL && set->types != NULL) {
         return true;
     }
     const int64_t larger = needed > 2 * *capacity ? needed : 2 * *capacity;
@@ -53,6 +53,26 @@ static mb_status find_label(const mb_labelled *labelled, const mb_example *examp
     return MB_OK;
 }
 
+/* Encodes example i and appends it to the set. */
+static mb_status append_example(mb_classifier_set *set, int64_t i, const mb_example *example, const mb_tokenizer *tokenizer,
+                                int32_t max_length, mb_encoding *encoding, int64_t *capacity, mb_error *error) {
+    bool cut = false;
+    mb_status status = encode_example(example, tokenizer, max_length, encoding, &cut, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    const int64_t n_tokens = (int64_t)encoding->n_tokens;
+    if (!grow(set, set->starts[i] + n_tokens, capacity)) {
+        return out_of_memory(error);
+    }
+    memcpy(set->ids + set->starts[i], encoding->ids, encoding->n_tokens * sizeof *set->ids);
+    memcpy(set->types + set->starts[i], encoding->types, encoding->n_tokens * sizeof *set->types);
+    set->starts[i + 1] = set->starts[i] + n_tokens;
+    set->n_cut += cut;
+    set->max_length = n_tokens > set->max_length ? (int32_t)n_tokens : set->max_length;
+    return MB_OK;
+}
+
 mb_status mb_classifier_set_new(const mb_labelled *labelled, const mb_tokenizer *tokenizer, int32_t max_length,
                                 const char *const *labels, int32_t n_labels, const char *labels_of, mb_classifier_set *out,
                                 mb_error *error) {
@@ -67,21 +87,11 @@ mb_status mb_classifier_set_new(const mb_labelled *labelled, const mb_tokenizer 
     }
     for (int64_t i = 0; i < set.n && status == MB_OK; i++) {
         const mb_example *example = &labelled->examples[i];
-        bool cut = false;
         if (labels != NULL) {
             status = find_label(labelled, example, labels, n_labels, labels_of, &set.labels[i], error);
         }
-        status = status == MB_OK ? encode_example(example, tokenizer, max_length, &encoding, &cut, error) : status;
-        const int64_t n_tokens = (int64_t)encoding.n_tokens;
-        if (status == MB_OK && !grow(&set, set.starts[i] + n_tokens, &capacity)) {
-            status = out_of_memory(error);
-        }
         if (status == MB_OK) {
-            memcpy(set.ids + set.starts[i], encoding.ids, encoding.n_tokens * sizeof *set.ids);
-            memcpy(set.types + set.starts[i], encoding.types, encoding.n_tokens * sizeof *set.types);
-            set.starts[i + 1] = set.starts[i] + n_tokens;
-            set.n_cut += cut;
-            set.max_length = n_tokens > set.max_length ? (int32_t)n_tokens : set.max_length;
+            status = append_example(&set, i, example, tokenizer, max_length, &encoding, &capacity, error);
         }
     }
     mb_encoding_free(&encoding);
