@@ -53,18 +53,34 @@ void mb_optimizer_free(mb_optimizer *optimizer) {
     *optimizer = (mb_optimizer){0};
 }
 
+/* Independent sums, so that an addition need not wait for the one before it. */
+enum { NORM_LANES = 32 };
+
+static double sum_of_squares(const mb_real *x, int64_t n) {
+    double lanes[NORM_LANES] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + NORM_LANES <= n; i += NORM_LANES) {
+#pragma omp simd
+        for (int lane = 0; lane < NORM_LANES; lane++) {
+            lanes[lane] += (double)x[i + lane] * (double)x[i + lane];
+        }
+    }
+    for (; i < n; i++) {
+        lanes[0] += (double)x[i] * (double)x[i];
+    }
+    for (int lane = 0; lane < NORM_LANES; lane++) {
+        sum += lanes[lane];
+    }
+    return sum;
+}
+
 double mb_params_grad_norm(const mb_params *params) {
     const int64_t block = (params->count + NORM_BLOCKS - 1) / NORM_BLOCKS;
     double partial[NORM_BLOCKS];
 #pragma omp parallel for schedule(static)
     for (int b = 0; b < NORM_BLOCKS; b++) {
-        int64_t begin = b * block, end = begin + block < params->count ? begin + block : params->count;
-        double sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = begin; i < end; i++) {
-            sum += (double)params->grads[i] * (double)params->grads[i];
-        }
-        partial[b] = sum;
+        const int64_t begin = b * block, rest = params->count - begin;
+        partial[b] = rest > 0 ? sum_of_squares(params->grads + begin, rest < block ? rest : block) : 0;
     }
     double total = 0;
     for (int b = 0; b < NORM_BLOCKS; b++) {
