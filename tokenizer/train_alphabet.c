@@ -83,8 +83,10 @@ static size_t choose_letters(const mb_word_table *table, size_t limit, alphabet 
 /* Adds a letter's piece, unless the initial vocabulary has it, and notes its id + 1. */
 static mb_status add_letter(mb_vocab *vocab, const char *prefix, uint32_t code, int32_t *ids, mb_error *error) {
     char text[8];
-    size_t n_bytes = strlen(prefix);
-    memcpy(text, prefix, n_bytes);
+    size_t n_bytes = 0;
+    for (; prefix[n_bytes] != '\0'; n_bytes++) {
+        text[n_bytes] = prefix[n_bytes];
+    }
     n_bytes += mb_utf8_encode(code, (unsigned char *)text + n_bytes);
     const int32_t old = mb_vocab_find(vocab, text, n_bytes);
     ids[code] = (old >= 0 ? old : (int32_t)vocab->n) + 1;

@@ -10,7 +10,7 @@ void mb_embeddings_declare(mb_model *model) {
     model->embeddings.word =
         mb_model_declare(model, config->vocab_size, h, MB_INIT_NORMAL, false, prefix, "word_embeddings.weight");
     model->embeddings.position =
-        mb_model_declare(model, config->max_positions, h, MB_INIT_NORMAL, false, prefix, "position_embeddings.weight");
+        mb_model_declare(model, config->max_positions, h, MB_INIT_SINUSOID, false, prefix, "position_embeddings.weight");
     model->embeddings.type =
         mb_model_declare(model, config->type_vocab_size, h, MB_INIT_NORMAL, false, prefix, "token_type_embeddings.weight");
     model->embeddings.norm = mb_model_declare_norm(model, "bert.embeddings.LayerNorm");

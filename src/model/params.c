@@ -85,10 +85,27 @@ static void truncated_normal4(uint64_t seed, uint32_t view, uint32_t block, doub
     }
 }
 
+/* Row p: sin and cos of p / 10000^(2i/H) side by side (Vaswani et al. 2017, section 3.5), scaled from deviation 1/sqrt(2) to
+ * `range`. Learned positions that start at random keep a small model at word frequencies for its first millions of tokens;
+ * started like this, neighbours are alike from the first step and attention can use them at once. */
+static void sinusoids(const mb_param *view, double range, mb_real *weights) {
+    const int64_t width = view->dims[1];
+    for (int64_t p = 0; p < view->dims[0]; p++) {
+        for (int64_t j = 0; j < width; j++) {
+            const double angle = (double)p / pow(10000, (double)(j - j % 2) / (double)width);
+            weights[p * width + j] = (mb_real)(range * M_SQRT2 * (j % 2 == 0 ? sin(angle) : cos(angle)));
+        }
+    }
+}
+
 void mb_params_initialize_view(mb_params *params, int index, uint64_t seed, double range) {
     const mb_param *view = &params->views[index];
     mb_real *weights = params->weights + view->offset;
     const int64_t count = view->count;
+    if (view->init == MB_INIT_SINUSOID) {
+        sinusoids(view, range, weights);
+        return;
+    }
     if (view->init != MB_INIT_NORMAL) {
         const mb_real value = view->init == MB_INIT_ONE ? 1 : 0;
         for (int64_t i = 0; i < count; i++) {

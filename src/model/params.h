@@ -13,7 +13,12 @@
 #include "minibert/status.h"
 #include "tensor/tensor.h"
 
-typedef enum mb_init { MB_INIT_NORMAL, MB_INIT_ZERO, MB_INIT_ONE } mb_init;
+typedef enum mb_init {
+    MB_INIT_NORMAL,
+    MB_INIT_ZERO,
+    MB_INIT_ONE,
+    MB_INIT_SINUSOID, /* rows are positions: sines and cosines of the same deviation as MB_INIT_NORMAL's */
+} mb_init;
 
 typedef struct mb_param {
     char name[96]; /* as in the Hugging Face checkpoint: "bert.encoder.layer.0.attention.self.query.weight" */

@@ -41,16 +41,16 @@ static void fill(mb_alias_table *table, double *weight, uint32_t *stack) {
 
 mb_status mb_alias_table_init(mb_alias_table *table, const int64_t *counts, int64_t n, double exponent, mb_error *error) {
     *table = (mb_alias_table){.entries = calloc((size_t)n, sizeof *table->entries), .n = (uint32_t)n};
-    double *weight = malloc((size_t)n * sizeof *weight);
+    double *weight = calloc((size_t)n, sizeof *weight);
     uint32_t *stack = malloc((size_t)n * sizeof *stack);
     const bool fine = table->entries && weight && stack;
     if (fine) {
         double total = 0;
-        for (int64_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < table->n; i++) {
             weight[i] = pow((double)(counts[i] > 0 ? counts[i] : 1), exponent);
             total += weight[i];
         }
-        for (int64_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < table->n; i++) {
             weight[i] *= (double)n / total;
         }
         fill(table, weight, stack);

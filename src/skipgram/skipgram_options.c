@@ -4,20 +4,20 @@
 static const char *const engine_names[] = {"fast", "plain", NULL};
 
 #define FIELD(name) offsetof(mb_skipgram_options, name)
-#define SIZE(option_name, text)                                                                                    \
-    {                                                                                                              \
-        .name = option_name, .type = MB_OPTION_INT, .offset = FIELD(size), .default_text = "100", .argument = "N", \
-        .help = text, .min = 1, .max = 65536                                                                       \
+#define SIZE(option_name, text)                                                                                      \
+    {                                                                                                                \
+        .name = (option_name), .type = MB_OPTION_INT, .offset = FIELD(size), .default_text = "100", .argument = "N", \
+        .help = (text), .min = 1, .max = 65536                                                                       \
     }
-#define EPOCHS(option_name, text)                                                                                  \
-    {                                                                                                              \
-        .name = option_name, .type = MB_OPTION_INT, .offset = FIELD(epochs), .default_text = "5", .argument = "N", \
-        .help = text, .min = 1, .max = 1e6                                                                         \
+#define EPOCHS(option_name, text)                                                                                    \
+    {                                                                                                                \
+        .name = (option_name), .type = MB_OPTION_INT, .offset = FIELD(epochs), .default_text = "5", .argument = "N", \
+        .help = (text), .min = 1, .max = 1e6                                                                         \
     }
 #define FILE_OPTION(option_name, field, text) \
-    { .name = option_name, .type = MB_OPTION_TEXT, .offset = FIELD(field), .argument = "FILE", .help = text }
+    { .name = (option_name), .type = MB_OPTION_TEXT, .offset = FIELD(field), .argument = "FILE", .help = (text) }
 #define FLAG(option_name, field, text) \
-    { .name = option_name, .type = MB_OPTION_BOOL, .offset = FIELD(field), .help = text }
+    { .name = (option_name), .type = MB_OPTION_BOOL, .offset = FIELD(field), .help = (text) }
 
 const mb_option mb_skipgram_option_table[] = {
     FILE_OPTION("corpus", corpus, "the text: words between white space, a sentence a line or all on one"),

@@ -107,6 +107,10 @@ static mb_status read_header(reading *r, bool *header) {
     return MB_OK;
 }
 
+static bool is_one_of(const char *set, unsigned char c) {
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
 /* Whether the first row is written in digits. In the bytes of floats something else turns up at once. */
 static bool looks_like_text(const reading *r) {
     const unsigned char *at = r->at;
@@ -119,10 +123,10 @@ static bool looks_like_text(const reading *r) {
             at++;
         }
         const unsigned char *begin = at;
-        while (at < r->end && memchr("0123456789+-.eEinfaINFA", *at, 23)) {
+        while (at < r->end && is_one_of("0123456789+-.eEinfaINFA", *at)) {
             at++;
         }
-        if (at == begin || (at < r->end && !memchr(" \t\r\n", *at, 4))) {
+        if (at == begin || (at < r->end && !is_one_of(" \t\r\n", *at))) {
             return false;
         }
     }
@@ -217,15 +221,20 @@ static const unsigned char NPY_MAGIC[6] = "\x93NUMPY";
 static mb_status npy_header(reading *r) {
     const size_t length = r->end - r->at >= 10 ? 10 + (size_t)r->at[8] + ((size_t)r->at[9] << 8) : 0;
     char header[512];
-    long long n, width;
     if (length == 0 || r->at[6] != 1 || length > (size_t)(r->end - r->at) || length - 10 >= sizeof header) {
         return bad(r, "its npy header is cut off, or not of version 1");
     }
     memcpy(header, r->at + 10, length - 10);
     header[length - 10] = '\0';
-    const char *shape = strstr(header, "'shape':");
-    if (!strstr(header, "'<f4'") || strstr(header, "True") || !shape ||
-        sscanf(shape, "'shape': (%12lld, %12lld)", &n, &width) != 2 || n < 0 || width < 1 || width > MAX_WIDTH) {
+    const char *shape = strstr(header, "'shape': (");
+    long long n = -1, width = 0;
+    if (shape) {
+        char *end;
+        n = strtoll(shape + strlen("'shape': ("), &end, 10);
+        width = *end == ',' ? strtoll(end + 1, &end, 10) : 0;
+        width = *end == ')' ? width : 0;
+    }
+    if (!strstr(header, "'<f4'") || strstr(header, "True") || n < 0 || width < 1 || width > MAX_WIDTH) {
         return bad(r, "it is no npy array of float32 in rows and columns");
     }
     r->at += length;

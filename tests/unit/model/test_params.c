@@ -48,6 +48,27 @@ Test(params, tensor_joins_fused_views) {
     mb_params_free(&params);
 }
 
+Test(params, sinusoids_have_the_deviation_asked_for_and_neighbours_alike) {
+    mb_params params = {0};
+    mb_error error;
+    enum { ROWS = 128, WIDTH = 64 };
+    cr_assert_eq(mb_params_add(&params, "positions", 2, (int64_t[]){ROWS, WIDTH}, MB_INIT_SINUSOID, true, false), 0);
+    ASSERT_OK(mb_params_allocate(&params, false, &error), error);
+    mb_params_initialize(&params, 1, 0.02);
+    const mb_real *w = params.weights;
+    double squares = 0, near = 0, far = 0;
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        squares += (double)w[i] * (double)w[i];
+    }
+    for (int j = 0; j < WIDTH; j++) {
+        near += (double)w[10 * WIDTH + j] * (double)w[11 * WIDTH + j];
+        far += (double)w[10 * WIDTH + j] * (double)w[90 * WIDTH + j];
+    }
+    cr_expect(fabs(sqrt(squares / (ROWS * WIDTH)) / 0.02 - 1) < 1e-3);
+    cr_expect(near > 0.9 * WIDTH * 0.0004 && far < 0.7 * near);
+    mb_params_free(&params);
+}
+
 Test(params, find) {
     mb_params params = make_params();
     cr_expect_eq(mb_params_find(&params, "zeros"), 4);
