@@ -52,7 +52,7 @@ set_up_and_build() {
     scripts/setup.sh
     announce "building minibert (build/release)"
     cmake --preset release --log-level=WARNING > /dev/null
-    cmake --build --preset release --target minibert -- --quiet
+    cmake --build --preset release --target minibert -- --quiet | { grep -v 'no work to do' || true; }
     ./minibert --version | sed -n '1s/^/  /p'
 }
 
@@ -91,7 +91,8 @@ nearest() { # lines.txt model queries...
 
 # --- the user's own text ---
 if [ "${#texts[@]}" -gt 0 ]; then
-    out=quickstart/$(basename "${texts[0]%.*}")-$(cat "${texts[@]}" | cksum | cut -d ' ' -f 1)
+    name=$(basename "${texts[0]%.*}" | LC_ALL=C tr -c 'A-Za-z0-9._\n' '-')
+    out=quickstart/$name-$(cat "${texts[@]}" | cksum | cut -d ' ' -f 1) # another text, another directory
     mkdir -p "$out"
     set_up_and_build
     pretrain "${texts[@]}"
