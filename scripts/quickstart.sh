@@ -28,8 +28,16 @@ while [ $# -gt 0 ]; do
 done
 cd "$(dirname "$0")/.."
 
-trap 'printf "\nquickstart: stopped. The same command goes on from here.\n" >&2; exit 130' INT TERM
-trap 'rc=$?; [ $rc -eq 0 ] || [ $rc -eq 130 ] || printf "quickstart: failed at: %s\n" "${doing-}" >&2' EXIT
+at_exit() {
+    case $1 in
+    0) ;;
+    130 | 143) printf '\nquickstart: stopped. The same command goes on from here.\n' >&2 ;;
+    *) printf 'quickstart: failed at: %s\n' "${doing-}" >&2 ;;
+    esac
+}
+trap 'at_exit $?' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 # --- stages: each says what it does; one that leaves a result is done once ---
 n_stages=7
