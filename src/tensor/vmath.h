@@ -44,9 +44,9 @@ static inline float mb_exp(float x) {
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     union {
-        int32_t i;
+        uint32_t i;
         float f;
-    } scale = {((int32_t)n + 127) << 23};
+    } scale = {(uint32_t)((int32_t)n + 127) << 23}; /* unsigned: a NaN comes through here too, and must stay one */
     return p * scale.f;
 }
 #endif
