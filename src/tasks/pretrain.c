@@ -15,7 +15,7 @@
 
 static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
     mb_pretrain_run *run = context;
-    const int32_t n = (int32_t)run->options->grad_accum;
+    const int32_t n = run->n_parts;
     mb_status status = mb_prefetch_next(run->prefetch, n, run->group, error);
     return status != MB_OK ? status
                            : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, run->options->nsp,
@@ -152,7 +152,7 @@ static int64_t count_steps(const mb_pretrain_run *run) {
     }
     const double epochs = o->epochs > 0 ? o->epochs : 1;
     const double batches = epochs * (double)mb_batcher_batches_per_epoch(run->train_batcher);
-    return (int64_t)fmax(1, ceil(batches / (double)o->grad_accum));
+    return (int64_t)fmax(1, ceil(batches / (double)run->n_parts));
 }
 
 static mb_trainer new_trainer(mb_pretrain_run *run) {
@@ -185,7 +185,7 @@ static mb_trainer new_trainer(mb_pretrain_run *run) {
 /* From a whole setup to a finished directory. */
 static mb_status train(mb_pretrain_run *run, json_t **result, mb_error *error) {
     const mb_pretrain_options *o = run->options;
-    const int32_t slots = 2 * (int32_t)o->grad_accum;
+    const int32_t slots = 2 * run->n_parts;
     mb_trainer trainer = new_trainer(run);
     json_t *record = NULL, *summary = NULL;
     mb_error close_error = {0};
@@ -197,7 +197,7 @@ static mb_status train(mb_pretrain_run *run, json_t **result, mb_error *error) {
         status = mb_metrics_open(o->out, run->resuming ? trainer.state.step : -1, &trainer.metrics, error);
     }
     if (status == MB_OK) {
-        status = mb_prefetch_new(run->train_batcher, trainer.state.step * o->grad_accum, slots, &run->prefetch, error);
+        status = mb_prefetch_new(run->train_batcher, trainer.state.step * run->n_parts, slots, &run->prefetch, error);
     }
     status = status == MB_OK ? mb_trainer_run(&trainer, error) : status;
     status = status == MB_OK ? mb_model_save(run->model, o->out, error) : status;
@@ -260,6 +260,7 @@ mb_status mb_pretrain(const mb_pretrain_options *options, const mb_job *job, jso
         return status;
     }
     mb_pretrain_run run = {.options = options, .job = job};
+    mb_pretrain_cut_batches(&run);
     status = options->dry_run ? run_dry(&run, result, error) : run_for_real(&run, result, error);
     mb_pretrain_run_free(&run);
     return status;

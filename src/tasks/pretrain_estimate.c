@@ -7,8 +7,9 @@
 
 enum { TIMED_STEPS = 3 };
 
-static mb_status allocate_batch(mb_batch *batch, const mb_pretrain_options *o, mb_error *error) {
-    const int32_t n = (int32_t)o->batch_size, length = (int32_t)o->seq_length;
+static mb_status allocate_batch(mb_batch *batch, const mb_pretrain_run *run, mb_error *error) {
+    const mb_pretrain_options *o = run->options;
+    const int32_t n = run->part_sequences, length = (int32_t)o->seq_length;
     const size_t n_tokens = (size_t)n * (size_t)length;
     *batch = (mb_batch){.n_tokens = (int64_t)n_tokens, .n_sequences = n, .max_length = length};
     batch->ids = calloc(n_tokens, sizeof *batch->ids);
@@ -61,7 +62,7 @@ static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *
             best_update = end - middle;
         }
     }
-    *step_seconds = (double)run->options->grad_accum * best_batch + best_update;
+    *step_seconds = (double)run->n_parts * best_batch + best_update;
     return MB_OK;
 }
 
@@ -92,7 +93,7 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds) {
 mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *error) {
     mb_batch batch = {0};
     double step_seconds = 0;
-    mb_status status = allocate_batch(&batch, run->options, error);
+    mb_status status = allocate_batch(&batch, run, error);
     if (status == MB_OK) {
         fill_batch(&batch, run->options, mb_model_get_config(run->model)->vocab_size);
         status = time_step(run, &batch, &step_seconds, error);

@@ -17,9 +17,14 @@
 enum { MB_PRETRAIN_EVAL_SEQUENCES = 256, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 1024 };
 
 /* What a run is made of. Begins as {0} with options and job; mb_pretrain_run_free releases whatever is there. */
+enum { MB_PRETRAIN_PART_TOKENS = 4096 };
+
 typedef struct mb_pretrain_run {
     const mb_pretrain_options *options;
     const mb_job *job;
+    /* A batch is computed in n_parts / grad_accum parts of part_sequences, so that activations take the memory of about
+     * MB_PRETRAIN_PART_TOKENS tokens; the gradient is that of the whole batch. */
+    int32_t part_sequences, n_parts;
     bool resuming; /* a checkpoint exists and is to be used */
 
     mb_tokenizer *tokenizer;
@@ -31,11 +36,13 @@ typedef struct mb_pretrain_run {
     mb_optimizer optimizer;
     mb_tape *tape, *inference;
     mb_prefetch *prefetch;
-    const mb_batch **group; /* the grad_accum batches of a step */
+    const mb_batch **group; /* the n_parts parts of a step */
     mb_batch eval_batch;
     mb_masked_lm_score score; /* of the last evaluation */
 } mb_pretrain_run;
 
+/* Sets part_sequences and n_parts from the checked options. */
+void mb_pretrain_cut_batches(mb_pretrain_run *run);
 mb_status mb_pretrain_options_check(const mb_pretrain_options *options, mb_error *error);
 /* The shape of a new model; the caller frees it. */
 mb_status mb_pretrain_new_config(const mb_pretrain_options *options, size_t vocab_size, mb_model_config *out, mb_error *error);

@@ -94,6 +94,16 @@ static mb_status open_shard(const mb_pretrain_run *run, const mb_text_list *file
     return status;
 }
 
+void mb_pretrain_cut_batches(mb_pretrain_run *run) {
+    int64_t sequences = run->options->batch_size, n_parts = run->options->grad_accum;
+    while (sequences % 2 == 0 && sequences * run->options->seq_length > MB_PRETRAIN_PART_TOKENS) {
+        sequences /= 2;
+        n_parts *= 2;
+    }
+    run->part_sequences = (int32_t)sequences;
+    run->n_parts = (int32_t)n_parts;
+}
+
 mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     const bool own_valid = o->valid.n > 0;
@@ -104,7 +114,7 @@ mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
     }
     mb_batch_options options = {
         .seq_length = (int32_t)o->seq_length,
-        .batch_size = (int32_t)o->batch_size,
+        .batch_size = run->part_sequences,
         .mask_probability = o->mlm_probability,
         .whole_word = o->whole_word_masking,
         .next_sentence = o->nsp,
@@ -114,7 +124,7 @@ mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
         status = mb_batcher_new(&run->train, run->tokenizer, &options, &run->train_batcher, error);
     }
     options.evaluation = true;
-    options.batch_size = o->batch_size < MB_PRETRAIN_EVAL_SEQUENCES ? (int32_t)o->batch_size : MB_PRETRAIN_EVAL_SEQUENCES;
+    options.batch_size = run->part_sequences < MB_PRETRAIN_EVAL_SEQUENCES ? run->part_sequences : MB_PRETRAIN_EVAL_SEQUENCES;
     if (status == MB_OK) {
         status = mb_batcher_new(&run->valid, run->tokenizer, &options, &run->valid_batcher, error);
     }
@@ -184,7 +194,7 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     }
     run->tape = mb_tape_new(true);
     run->inference = mb_tape_new(false);
-    run->group = calloc((size_t)o->grad_accum, sizeof *run->group);
+    run->group = calloc((size_t)run->n_parts, sizeof *run->group);
     if (run->tape == NULL || run->inference == NULL || run->group == NULL) {
         return out_of_memory(error);
     }
