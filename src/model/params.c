@@ -86,8 +86,7 @@ static void truncated_normal4(uint64_t seed, uint32_t view, uint32_t block, doub
 }
 
 /* Row p: sin and cos of p / 10000^(2i/H) side by side (Vaswani et al. 2017, section 3.5), scaled from deviation 1/sqrt(2) to
- * `range`. Learned positions that start at random keep a small model at word frequencies for its first millions of tokens;
- * started like this, neighbours are alike from the first step and attention can use them at once. */
+ * `range`. Neighbouring positions are alike from the first step. */
 static void sinusoids(const mb_param *view, double range, mb_real *weights) {
     const int64_t width = view->dims[1];
     for (int64_t p = 0; p < view->dims[0]; p++) {
