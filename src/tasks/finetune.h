@@ -15,7 +15,7 @@ typedef struct mb_finetune_options {
     const char *model, *train, *dev, *out;
     int task; /* mb_task_kind */
     double epochs;
-    double lr, warmup, weight_decay, adam_beta1, adam_beta2, adam_eps, max_grad_norm;
+    double lr, warmup, decay_fraction, weight_decay, adam_beta1, adam_beta2, adam_eps, max_grad_norm;
     int lr_schedule;
     int64_t batch_size, grad_accum, max_length, runs;
     bool freeze_encoder, from_scratch, overwrite;

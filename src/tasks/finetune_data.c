@@ -28,6 +28,8 @@ const mb_option mb_finetune_option_table[] = {
      .max = 1},
     {"lr-schedule", MB_OPTION_CHOICE, FIELD(lr_schedule), "linear", NULL, .help = "how the rate falls after that",
      .choices = mb_schedule_names},
+    {"decay-fraction", MB_OPTION_REAL, FIELD(decay_fraction), "0.5", "F",
+     .help = "share of the run in which the rate of a trapezoid falls", .min = 0, .max = 1},
     {"weight-decay", MB_OPTION_REAL, FIELD(weight_decay), "0.01", "D", .help = "of matrices; biases and LayerNorm have none",
      .min = 0, .max = 100},
     {"adam-beta1", MB_OPTION_REAL, FIELD(adam_beta1), "0.9", "B", .help = "decay of the first moment", .min = 0,
@@ -67,6 +69,10 @@ mb_status mb_finetune_options_check(const mb_finetune_options *o, mb_error *erro
     }
     if (o->runs > 1 && o->dev == NULL) {
         return mb_fail(error, MB_ERROR_USAGE, "--runs %" PRId64 " needs --dev, to tell which run is best", o->runs);
+    }
+    const mb_schedule schedule = {(mb_schedule_shape)o->lr_schedule, o->warmup, o->decay_fraction};
+    if (mb_schedule_check(&schedule, error) != MB_OK) {
+        return error->status;
     }
     if (same_place(o->model, o->out)) {
         return mb_fail(error, MB_ERROR_USAGE, "--out '%s' is the model itself: give another directory", o->out);

@@ -55,13 +55,17 @@ const mb_option mb_pretrain_option_table[] = {
      .help = "length of the run in passes over the corpus; with neither --steps nor "
              "--budget: 1",
      .min = 0, .max = 1e6},
-    {"budget", MB_OPTION_SECONDS, FIELD(budget_seconds), "0", "TIME", .help = "length of the run by the clock: 30s, 10m, 2h",
+    {"budget", MB_OPTION_SECONDS, FIELD(budget_seconds), "0", "TIME",
+     .help =
+         "length of the run by the clock: 30s, 10m, 2h. The rate follows the clock too: no two such runs are equal to the byte",
      .min = 0, .max = 1e9},
     {"lr", MB_OPTION_REAL, FIELD(lr), "1e-3", "RATE", .help = "peak learning rate", .exclusive_min = true},
     {"warmup", MB_OPTION_REAL, FIELD(warmup), "0.06", "F", .help = "share of the run in which the rate rises", .min = 0,
      .max = 1},
-    {"lr-schedule", MB_OPTION_CHOICE, FIELD(lr_schedule), "linear", NULL, .help = "how the rate falls after that",
-     .choices = mb_schedule_names},
+    {"lr-schedule", MB_OPTION_CHOICE, FIELD(lr_schedule), "linear", NULL,
+     .help = "how the rate falls after that; trapezoid: late, and to 0", .choices = mb_schedule_names},
+    {"decay-fraction", MB_OPTION_REAL, FIELD(decay_fraction), "0.5", "F",
+     .help = "share of the run in which the rate of a trapezoid falls", .min = 0, .max = 1},
     {"weight-decay", MB_OPTION_REAL, FIELD(weight_decay), "0.01", "D", .help = "of matrices; biases and LayerNorm have none",
      .min = 0, .max = 100},
     {"adam-beta1", MB_OPTION_REAL, FIELD(adam_beta1), "0.9", "B", .help = "decay of the first moment", .min = 0,
@@ -110,7 +114,9 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
                        "--intermediate",
                        o->init);
     }
-    mb_status status = check_readable(&o->corpus, error);
+    const mb_schedule schedule = {(mb_schedule_shape)o->lr_schedule, o->warmup, o->decay_fraction};
+    mb_status status = mb_schedule_check(&schedule, error);
+    status = status == MB_OK ? check_readable(&o->corpus, error) : status;
     return status == MB_OK ? check_readable(&o->valid, error) : status;
 }
 

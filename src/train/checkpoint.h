@@ -2,8 +2,8 @@
  * found at --resume. A checkpoint is itself a model directory; its files:
  *   config.json, model.safetensors   the weights
  *   optimizer.safetensors            "moment1.NAME" and "moment2.NAME" for every parameter
- *   state.json                       step, tokens seen, elapsed seconds, seed, fingerprints; bytes and XXH64 of each other
- *                                    file; "xxh64" of the object itself (compact, sorted keys, without that member) */
+ *   state.json                       step, tokens seen, elapsed seconds, progress, seed, fingerprints; bytes and XXH64 of each
+ * other file; "xxh64" of the object itself (compact, sorted keys, without that member) */
 #ifndef MB_TRAIN_CHECKPOINT_H
 #define MB_TRAIN_CHECKPOINT_H
 
@@ -19,6 +19,7 @@ typedef struct mb_train_state {
     int64_t step; /* optimizer updates made */
     int64_t n_tokens_seen;
     double elapsed_seconds; /* of training, over all resumes: what --budget counts */
+    double progress;        /* how much of the run is over, in [0, 1]: what schedules follow */
     uint64_t seed;
     uint64_t corpus_fingerprint, tokenizer_fingerprint;
 } mb_train_state;

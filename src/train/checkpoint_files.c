@@ -176,10 +176,10 @@ static mb_status describe_files(const char *dir, json_t *files, mb_error *error)
 mb_status mb_checkpoint_seal(const char *dir, const mb_train_state *state, mb_error *error) {
     char *path = mb_path_join(dir, "state.json");
     json_t *files = json_object();
-    json_t *object = json_pack("{s:s, s:I, s:I, s:f, s:o, s:o, s:o, s:O}", "format", "minibert checkpoint 1", "step",
+    json_t *object = json_pack("{s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:O}", "format", "minibert checkpoint 1", "step",
                                (json_int_t)state->step, "tokens_seen", (json_int_t)state->n_tokens_seen, "elapsed_seconds",
-                               state->elapsed_seconds, "seed", hex(state->seed), "corpus", hex(state->corpus_fingerprint),
-                               "tokenizer", hex(state->tokenizer_fingerprint), "files", files);
+                               state->elapsed_seconds, "progress", state->progress, "seed", hex(state->seed), "corpus",
+                               hex(state->corpus_fingerprint), "tokenizer", hex(state->tokenizer_fingerprint), "files", files);
     mb_status status = MB_OK;
     char *text = NULL;
     uint64_t hash = 0;
@@ -251,6 +251,7 @@ static mb_status read_state(const json_t *object, const char *path, mb_train_sta
     status =
         status == MB_OK ? mb_json_get_int(object, path, "tokens_seen", 0, INT64_MAX, &state->n_tokens_seen, error) : status;
     status = status == MB_OK ? mb_json_get_real(object, path, "elapsed_seconds", &state->elapsed_seconds, error) : status;
+    status = status == MB_OK ? mb_json_get_real(object, path, "progress", &state->progress, error) : status;
     status = status == MB_OK ? get_hex(object, path, "seed", &state->seed, error) : status;
     status = status == MB_OK ? get_hex(object, path, "corpus", &state->corpus_fingerprint, error) : status;
     return status == MB_OK ? get_hex(object, path, "tokenizer", &state->tokenizer_fingerprint, error) : status;

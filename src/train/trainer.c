@@ -31,7 +31,7 @@ static double progress_of_run(const mb_trainer *t, const loop *l) {
 /* The rate is that of the middle of the step: neither the first nor the last update of a run is lost to a rate of 0. */
 static double rate_of_step(const mb_trainer *t, double progress) {
     double middle = t->budget_seconds > 0 ? progress : progress + 0.5 / (double)t->n_steps;
-    return t->learning_rate * mb_schedule_factor(t->schedule, t->warmup, middle);
+    return t->learning_rate * mb_schedule_factor(&t->schedule, middle);
 }
 
 static loop loop_begin(mb_trainer *t) {
@@ -89,6 +89,7 @@ static mb_status save(mb_trainer *t, loop *l, mb_error *error) {
         return MB_OK;
     }
     t->state.elapsed_seconds = elapsed_seconds(l);
+    t->state.progress = fmin(1, progress_of_run(t, l));
     mb_status status = mb_checkpoint_save(t->out_dir, t->model, t->optimizer, &t->state, t->keep, error);
     l->last_saved_step = t->state.step;
     l->last_save = mb_clock_seconds();
@@ -107,8 +108,9 @@ static mb_status append_record(const mb_trainer *t, json_t *record, mb_error *er
 }
 
 static json_t *record_begin(const mb_trainer *t, const char *event) {
-    json_t *record = json_pack("{s:s, s:I, s:I, s:f}", "event", event, "step", (json_int_t)t->state.step, "tokens",
-                               (json_int_t)t->state.n_tokens_seen, "seconds", t->state.elapsed_seconds);
+    json_t *record =
+        json_pack("{s:s, s:I, s:I, s:f, s:f}", "event", event, "step", (json_int_t)t->state.step, "tokens",
+                  (json_int_t)t->state.n_tokens_seen, "seconds", t->state.elapsed_seconds, "progress", t->state.progress);
     if (record != NULL && t->run > 0 && json_object_set_new(record, "run", json_integer(t->run)) != 0) {
         json_decref(record);
         return NULL;
@@ -216,9 +218,8 @@ static mb_status finish(mb_trainer *t, loop *l, mb_error *error) {
 mb_status mb_trainer_run(mb_trainer *t, mb_error *error) {
     loop l = loop_begin(t);
     mb_status status = MB_OK;
-    double progress;
-    while (status == MB_OK && (progress = progress_of_run(t, &l)) < 1) {
-        const double rate = rate_of_step(t, progress);
+    while (status == MB_OK && (t->state.progress = fmin(1, progress_of_run(t, &l))) < 1) {
+        const double rate = rate_of_step(t, t->state.progress);
         mb_step_sums sums = {0};
         status = t->accumulate(t->context, t->state.step, &sums, error);
         if (status != MB_OK) {

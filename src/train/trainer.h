@@ -37,12 +37,12 @@ typedef struct mb_trainer {
 
     /* The run ends after n_steps updates, or, when budget_seconds > 0, when that much time has been spent in the loop over all
      * resumes (evaluations and checkpoints included). The rate follows steps / n_steps or elapsed / budget, so that a run
-     * always ends fully decayed. */
+     * always ends fully decayed. A run by steps is the same to the byte however often it was resumed; in a run by the clock
+     * rates depend on what the clock said, and state.progress and the records tell what they were. */
     int64_t n_steps;
     double budget_seconds;
     double learning_rate; /* the peak */
-    mb_schedule_shape schedule;
-    double warmup;        /* fraction of the run */
+    mb_schedule schedule;
     double max_grad_norm; /* clip threshold of the L2 norm of all gradients; 0: no clipping */
 
     int64_t log_every;   /* steps between records; 0: one about every 5 seconds */

@@ -321,6 +321,39 @@ Test(trainer, a_budget_is_kept_by_the_clock) {
     tiny_run_end(&run);
 }
 
+/* A run by the clock, stopped and resumed: its time before the stop counts, and so does its progress. */
+Test(trainer, a_resumed_budget_goes_on_with_the_time_that_is_left) {
+    char *dir = make_dir();
+    mb_error error;
+    tiny_run run;
+    rate_log log = {0};
+    tiny_run_begin(&run, 4, 0);
+    run.trainer.budget_seconds = 1000;
+    run.trainer.schedule = (mb_schedule){MB_SCHEDULE_TRAPEZOID, 0.01, 0.5};
+    run.trainer.state.elapsed_seconds = 400; /* as if it had run for so long */
+    run.trainer.out_dir = dir;
+    run.stop_at = 2;
+    cr_assert_eq(mb_trainer_run(&run.trainer, &error), MB_ERROR_INTERRUPTED);
+    tiny_run_end(&run);
+
+    tiny_run_begin(&run, 4, 0);
+    load_newest(&run, dir, 2);
+    cr_assert(run.trainer.state.elapsed_seconds > 400 && run.trainer.state.elapsed_seconds < 420);
+    cr_assert(fabs(run.trainer.state.progress - 0.4) < 0.02, "progress %.3f", run.trainer.state.progress);
+    run.trainer.state.elapsed_seconds = 999.7;
+    run.trainer.budget_seconds = 1000;
+    run.trainer.schedule = (mb_schedule){MB_SCHEDULE_TRAPEZOID, 0.01, 0.5};
+    run.job.user = &log;
+    run.job.progress = note_rate;
+    const double began = mb_clock_seconds();
+    ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
+    cr_assert_lt(mb_clock_seconds() - began, 5);
+    cr_assert_gt(log.n_steps, 0);
+    cr_assert_lt(log.last_rate, 1e-3 * run.trainer.learning_rate, "the last rate was %g", log.last_rate);
+    tiny_run_end(&run);
+    remove_dir(dir);
+}
+
 /* --- it learns --- */
 
 Test(trainer, learns_a_made_up_language_far_below_its_unigram_entropy) {
