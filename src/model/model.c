@@ -64,8 +64,13 @@ mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool
         return status;
     }
     mb_embeddings_declare(model);
+    const size_t first_hidden = model->params.n_views;
     for (int32_t i = 0; i < config->n_layers; i++) {
         mb_encoder_layer_declare(model, i);
+    }
+    for (size_t i = first_hidden; i < model->params.n_views; i++) {
+        mb_param *view = &model->params.views[i];
+        view->n_matrices = view->n_dims == 2 ? 1 : 0;
     }
     mb_heads_declare(model);
     if (model->out_of_memory) {
