@@ -77,7 +77,7 @@ static mb_status make_model(run *r, mb_error *error) {
 
 static mb_status set_up(run *r, mb_error *error) {
     const mb_finetune_options *o = r->data->options;
-    const mb_adamw_options adamw = {
+    const mb_optimizer_options adamw = {
         .beta1 = o->adam_beta1, .beta2 = o->adam_beta2, .epsilon = o->adam_eps, .weight_decay = o->weight_decay};
     mb_status status = make_model(r, error);
     status = status == MB_OK ? mb_optimizer_init(&r->optimizer, mb_model_params(r->outcome->model), &adamw, error) : status;

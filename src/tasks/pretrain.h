@@ -25,7 +25,8 @@ typedef struct mb_pretrain_options {
     bool whole_word_masking, nsp;
     int64_t steps; /* of steps, epochs and budget at most one is not 0; none: one epoch */
     double epochs, budget_seconds;
-    double lr, warmup, decay_fraction, weight_decay, adam_beta1, adam_beta2, adam_eps, max_grad_norm, dropout;
+    double lr, muon_lr, muon_momentum, warmup, decay_fraction, weight_decay, adam_beta1, adam_beta2, adam_eps, max_grad_norm,
+        dropout;
     int64_t eval_every, save_every, keep;
     bool resume, dry_run;
     /* Set by the caller from the options common to all commands. */

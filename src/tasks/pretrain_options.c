@@ -6,11 +6,11 @@
 
 #include "model/config.h"
 #include "tasks/pretrain_run.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 
 static const char *const arch_names[] = {"bert", NULL};
 static const char *const recipe_names[] = {"classic", NULL};
-static const char *const optimizer_names[] = {"adamw", NULL};
 static const char *const size_names[] = {"tiny", "mini", "small", "medium", "base", NULL};
 
 #define FIELD(name) offsetof(mb_pretrain_options, name)
@@ -29,7 +29,8 @@ const mb_option mb_pretrain_option_table[] = {
     {"init", MB_OPTION_TEXT, FIELD(init), NULL, "DIR", .help = "go on from this model (domain adaptation), with its tokenizer"},
     {"arch", MB_OPTION_CHOICE, FIELD(arch), "bert", NULL, .help = "the architecture", .choices = arch_names},
     {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "classic", NULL, .help = "the training recipe", .choices = recipe_names},
-    {"optimizer", MB_OPTION_CHOICE, FIELD(optimizer), "adamw", NULL, .help = "the optimizer", .choices = optimizer_names},
+    {"optimizer", MB_OPTION_CHOICE, FIELD(optimizer), "adamw", NULL,
+     .help = "muon: for the encoder's matrices, and AdamW for all else", .choices = mb_optimizer_names},
     {"size", MB_OPTION_CHOICE, FIELD(size), "mini", NULL,
      .help = "layers/width: tiny 2/128, mini 4/256, small 4/512, medium 8/512, base 12/768", .choices = size_names},
     {"layers", MB_OPTION_INT, FIELD(layers), "0", "L", .help = "encoder layers; 0: as --size", .min = 0, .max = MB_MAX_LAYERS},
@@ -68,6 +69,10 @@ const mb_option mb_pretrain_option_table[] = {
      .help = "share of the run in which the rate of a trapezoid falls", .min = 0, .max = 1},
     {"weight-decay", MB_OPTION_REAL, FIELD(weight_decay), "0.01", "D", .help = "of matrices; biases and LayerNorm have none",
      .min = 0, .max = 100},
+    {"muon-lr", MB_OPTION_REAL, FIELD(muon_lr), "0", "RATE",
+     .help = "peak learning rate of the encoder's matrices with Muon; 0: as --lr", .min = 0, .max = 1e30},
+    {"muon-momentum", MB_OPTION_REAL, FIELD(muon_momentum), "0.95", "M", .help = "Nesterov momentum of Muon", .min = 0,
+     .max = 0.999999},
     {"adam-beta1", MB_OPTION_REAL, FIELD(adam_beta1), "0.9", "B", .help = "decay of the first moment", .min = 0,
      .max = 0.999999},
     {"adam-beta2", MB_OPTION_REAL, FIELD(adam_beta2), "0.98", "B", .help = "decay of the second moment", .min = 0,

@@ -186,9 +186,16 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     if (status != MB_OK) {
         return status;
     }
-    const mb_adamw_options adamw = {
-        .beta1 = o->adam_beta1, .beta2 = o->adam_beta2, .epsilon = o->adam_eps, .weight_decay = o->weight_decay};
-    status = mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &adamw, error);
+    const mb_optimizer_options optimizer = {
+        .kind = (mb_optimizer_kind)o->optimizer,
+        .beta1 = o->adam_beta1,
+        .beta2 = o->adam_beta2,
+        .epsilon = o->adam_eps,
+        .weight_decay = o->weight_decay,
+        .momentum = o->muon_momentum,
+        .muon_rate = o->muon_lr > 0 ? o->muon_lr / o->lr : 1,
+    };
+    status = mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &optimizer, error);
     if (status != MB_OK) {
         return status;
     }

@@ -19,21 +19,25 @@ static void moment_name(char out[MAX_NAME], int moment, const mb_param *view) {
 /* --- saving --- */
 
 static mb_status save_moments(const char *dir, const mb_params *params, const mb_optimizer *optimizer, mb_error *error) {
-    const size_t n = N_MOMENTS * params->n_views;
-    mb_safetensors_entry *entries = calloc(n + 1, sizeof *entries);
-    char(*names)[MAX_NAME] = calloc(n + 1, sizeof *names);
+    const size_t most = N_MOMENTS * params->n_views;
+    size_t n = 0;
+    mb_safetensors_entry *entries = calloc(most + 1, sizeof *entries);
+    char(*names)[MAX_NAME] = calloc(most + 1, sizeof *names);
     char *path = mb_path_join(dir, "optimizer.safetensors");
     mb_status status = MB_OK;
     if (entries == NULL || names == NULL || path == NULL) {
         status = mb_fail(error, MB_ERROR_MEMORY, "cannot save a checkpoint in '%s': out of memory", dir);
     } else {
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; i < most; i++) {
             const mb_param *view = &params->views[i % params->n_views];
             const int moment = (int)(i / params->n_views);
-            moment_name(names[i], moment, view);
-            entries[i] = (mb_safetensors_entry){.name = names[i], .n_dims = view->n_dims};
-            memcpy(entries[i].dims, view->dims, sizeof view->dims);
-            entries[i].data = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
+            if (moment < mb_optimizer_n_moments(optimizer, view)) {
+                moment_name(names[n], moment, view);
+                entries[n] = (mb_safetensors_entry){.name = names[n], .n_dims = view->n_dims};
+                memcpy(entries[n].dims, view->dims, sizeof view->dims);
+                entries[n].data = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
+                n++;
+            }
         }
         status = mb_safetensors_save(path, entries, n, error);
     }
@@ -132,13 +136,22 @@ static mb_status check_shape(const char *dir, const mb_model *model, mb_error *e
     return status;
 }
 
-static mb_status read_tensor(const mb_safetensors *file, const char *name, mb_real *out, int64_t count, mb_error *error) {
+/* One moment of one view. A moment too many or too few: the view was another optimizer's. */
+static mb_status read_moment(const mb_safetensors *file, const mb_param *view, int moment, mb_optimizer *optimizer,
+                             mb_error *error) {
+    char name[MAX_NAME];
+    moment_name(name, moment, view);
     const mb_safetensor *tensor = mb_safetensors_find(file, name);
-    if (tensor == NULL) {
-        return mb_fail(error, MB_ERROR_MISMATCH, "'%s' has no tensor '%s': it was made by a run with other options", file->path,
-                       name);
+    const bool wanted = moment < mb_optimizer_n_moments(optimizer, view);
+    if (wanted != (tensor != NULL)) {
+        return mb_fail(
+            error, MB_ERROR_MISMATCH,
+            "'%s' %s '%s': it was made with another --optimizer than %s; resume with that, or begin a run with --init "
+            "and another --out",
+            file->path, wanted ? "has no" : "has", name, mb_optimizer_names[optimizer->options.kind]);
     }
-    return mb_safetensors_read(file, tensor, out, count, error);
+    mb_real *out = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
+    return wanted ? mb_safetensors_read(file, tensor, out, view->count, error) : MB_OK;
 }
 
 static mb_status read_moments(const char *dir, const mb_params *params, mb_optimizer *optimizer, mb_error *error) {
@@ -148,12 +161,7 @@ static mb_status read_moments(const char *dir, const mb_params *params, mb_optim
         path == NULL ? mb_fail(error, MB_ERROR_MEMORY, "out of memory") : mb_safetensors_open(path, &file, error);
     if (status == MB_OK) {
         for (size_t i = 0; i < N_MOMENTS * params->n_views && status == MB_OK; i++) {
-            const mb_param *view = &params->views[i / N_MOMENTS];
-            const int moment = (int)(i % N_MOMENTS);
-            char name[MAX_NAME];
-            moment_name(name, moment, view);
-            status = read_tensor(&file, name, (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset,
-                                 view->count, error);
+            status = read_moment(&file, &params->views[i / N_MOMENTS], (int)(i % N_MOMENTS), optimizer, error);
         }
         mb_safetensors_close(&file);
     }

@@ -1,9 +1,9 @@
 /* Checkpoints: DIR/checkpoints/step-NNNNNNNN/, written under a temporary name, fsynced and renamed; the newest whole one is
  * found at --resume. A checkpoint is itself a model directory; its files:
  *   config.json, model.safetensors   the weights
- *   optimizer.safetensors            "moment1.NAME" and "moment2.NAME" for every parameter
- *   state.json                       step, tokens seen, elapsed seconds, progress, seed, fingerprints; bytes and XXH64 of each
- * other file; "xxh64" of the object itself (compact, sorted keys, without that member) */
+ *   optimizer.safetensors            "moment1.NAME" and "moment2.NAME" for every parameter; a matrix of Muon's has the first
+ * alone state.json                       step, tokens seen, elapsed seconds, progress, seed, fingerprints; bytes and XXH64 of
+ * each other file; "xxh64" of the object itself (compact, sorted keys, without that member) */
 #ifndef MB_TRAIN_CHECKPOINT_H
 #define MB_TRAIN_CHECKPOINT_H
 

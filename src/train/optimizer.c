@@ -10,6 +10,16 @@ enum { SEGMENT_ELEMENTS = 16384 };
 /* Partial sums of the gradient norm: a fixed number, so that the sum does not depend on the threads and needs no memory. */
 enum { NORM_BLOCKS = 1024 };
 
+const char *const mb_optimizer_names[] = {"adamw", "muon", NULL};
+
+int mb_optimizer_n_moments(const mb_optimizer *optimizer, const mb_param *view) {
+    return optimizer->options.kind == MB_OPTIMIZER_MUON && view->n_matrices > 0 ? 1 : 2;
+}
+
+static bool is_adamws(const mb_optimizer *optimizer, const mb_param *view) {
+    return mb_optimizer_n_moments(optimizer, view) == 2;
+}
+
 static size_t segments_of(int64_t count) {
     return (size_t)((count + SEGMENT_ELEMENTS - 1) / SEGMENT_ELEMENTS);
 }
@@ -18,7 +28,7 @@ static void cut_into_segments(mb_optimizer *optimizer, const mb_params *params) 
     size_t n = 0;
     for (size_t v = 0; v < params->n_views; v++) {
         const mb_param *view = &params->views[v];
-        for (int64_t begin = 0; begin < view->count; begin += SEGMENT_ELEMENTS) {
+        for (int64_t begin = 0; begin < view->count && is_adamws(optimizer, view); begin += SEGMENT_ELEMENTS) {
             int64_t rest = view->count - begin;
             optimizer->segments[n++] = (mb_optimizer_segment){
                 .offset = view->offset + begin, .count = rest < SEGMENT_ELEMENTS ? rest : SEGMENT_ELEMENTS, .view = v};
@@ -27,29 +37,36 @@ static void cut_into_segments(mb_optimizer *optimizer, const mb_params *params) 
     assert(n == optimizer->n_segments);
 }
 
-mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, const mb_adamw_options *options,
+mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, const mb_optimizer_options *options,
                             mb_error *error) {
     assert(params->grads != NULL);
     *optimizer = (mb_optimizer){.options = *options};
     for (size_t v = 0; v < params->n_views; v++) {
-        optimizer->n_segments += segments_of(params->views[v].count);
+        if (is_adamws(optimizer, &params->views[v])) {
+            optimizer->n_segments += segments_of(params->views[v].count);
+        }
     }
     optimizer->moment1 = calloc((size_t)params->count, sizeof *optimizer->moment1);
     optimizer->moment2 = calloc((size_t)params->count, sizeof *optimizer->moment2);
-    optimizer->segments = calloc(optimizer->n_segments, sizeof *optimizer->segments);
+    optimizer->segments = calloc(optimizer->n_segments + 1, sizeof *optimizer->segments);
     if (optimizer->moment1 == NULL || optimizer->moment2 == NULL || optimizer->segments == NULL) {
         mb_optimizer_free(optimizer);
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory: the optimizer needs %.1f MB for its moments",
                        2e-6 * (double)params->count * (double)sizeof(mb_real));
     }
     cut_into_segments(optimizer, params);
-    return MB_OK;
+    mb_status status = options->kind == MB_OPTIMIZER_MUON ? mb_muon_init(&optimizer->muon, params, error) : MB_OK;
+    if (status != MB_OK) {
+        mb_optimizer_free(optimizer);
+    }
+    return status;
 }
 
 void mb_optimizer_free(mb_optimizer *optimizer) {
     free(optimizer->moment1);
     free(optimizer->moment2);
     free(optimizer->segments);
+    mb_muon_free(&optimizer->muon);
     *optimizer = (mb_optimizer){0};
 }
 
@@ -116,8 +133,12 @@ static void update_segment(int64_t n, mb_real *restrict w, mb_real *restrict g, 
 }
 
 void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double learning_rate, double scale) {
-    const mb_adamw_options *o = &optimizer->options;
+    const mb_optimizer_options *o = &optimizer->options;
     optimizer->step++;
+    if (o->kind == MB_OPTIMIZER_MUON) {
+        const double rate = learning_rate * o->muon_rate;
+        mb_muon_update(&optimizer->muon, params, optimizer->moment1, o->momentum, rate, 1 - rate * o->weight_decay, scale);
+    }
     const double t = (double)optimizer->step;
     const factors decayed = {
         .scale = (mb_real)scale,

@@ -1,5 +1,9 @@
-/* AdamW (Loshchilov & Hutter 2019, Algorithm 2) over the parameter table, fused: one pass over memory applies the clip factor,
- * updates both moments, decays, steps, and zeroes the gradient for the next step. */
+/* One optimizer interface over the parameter table. Every view is AdamW's (Loshchilov & Hutter 2019, Algorithm 2), except that
+ * with MB_OPTIMIZER_MUON the hidden matrices of the encoder (n_matrices > 0) are Muon's (muon.h): embeddings, norms, biases and
+ * heads stay AdamW's. Decay is decoupled in both.
+ *
+ * AdamW is fused: one pass over memory applies the clip factor, updates both moments, decays, steps, and zeroes the gradient
+ * for the next step. */
 #ifndef MB_TRAIN_OPTIMIZER_H
 #define MB_TRAIN_OPTIMIZER_H
 
@@ -8,10 +12,18 @@
 
 #include "minibert/status.h"
 #include "model/params.h"
+#include "train/muon.h"
 
-typedef struct mb_adamw_options {
-    double beta1, beta2, epsilon, weight_decay;
-} mb_adamw_options;
+typedef enum mb_optimizer_kind { MB_OPTIMIZER_ADAMW, MB_OPTIMIZER_MUON } mb_optimizer_kind;
+extern const char *const mb_optimizer_names[]; /* "adamw", "muon", NULL */
+
+typedef struct mb_optimizer_options {
+    mb_optimizer_kind kind;
+    double beta1, beta2, epsilon; /* AdamW's */
+    double weight_decay;
+    double momentum;  /* Muon's; 0.95 is Jordan's */
+    double muon_rate; /* Muon's learning rate over AdamW's; 1: the same */
+} mb_optimizer_options;
 
 /* A run of elements of one view, small enough to balance threads. Alignment gaps belong to no segment and stay zero. */
 typedef struct mb_optimizer_segment {
@@ -20,16 +32,20 @@ typedef struct mb_optimizer_segment {
 } mb_optimizer_segment;
 
 typedef struct mb_optimizer {
-    mb_adamw_options options;
-    mb_real *moment1, *moment2; /* params->count elements each */
-    int64_t step;               /* updates made */
-    mb_optimizer_segment *segments;
+    mb_optimizer_options options;
+    mb_real *moment1, *moment2;     /* params->count elements each; Muon's momentum is in moment1, its moment2 is not used */
+    int64_t step;                   /* updates made */
+    mb_optimizer_segment *segments; /* of AdamW's views */
     size_t n_segments;
+    mb_muon muon; /* its matrices; none with MB_OPTIMIZER_ADAMW */
 } mb_optimizer;
 
 /* Begins with moments of zero. `params` must have gradients. */
-mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, const mb_adamw_options *options, mb_error *error);
+mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, const mb_optimizer_options *options,
+                            mb_error *error);
 void mb_optimizer_free(mb_optimizer *optimizer);
+/* How many moments a view has: 2 (AdamW) or 1 (Muon). */
+int mb_optimizer_n_moments(const mb_optimizer *optimizer, const mb_param *view);
 /* L2 norm of all gradients; partial sums over fixed blocks in double, added in order. */
 double mb_params_grad_norm(const mb_params *params);
 /* The factor that brings `norm` down to `max_norm`: min(1, max_norm / (norm + 1e-6)), PyTorch's clip_grad_norm_; max_norm 0: 1.

@@ -35,7 +35,7 @@ typedef struct subject {
 static subject make_subject(void) {
     subject s = {.model = tiny_model(0)};
     mb_error error;
-    const mb_adamw_options options = {.beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6};
+    const mb_optimizer_options options = {.beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6};
     ASSERT_OK(mb_optimizer_init(&s.optimizer, mb_model_params(s.model), &options, &error), error);
     return s;
 }

@@ -70,10 +70,10 @@ Test(golden, ten_adamw_steps_equal_pytorch) {
     char *path = mb_path_join(directory, "steps.json");
     ASSERT_OK(mb_json_load(path, &golden, &error), error);
     free(path);
-    const mb_adamw_options options = {.beta1 = number(golden, "beta1"),
-                                      .beta2 = number(golden, "beta2"),
-                                      .epsilon = number(golden, "eps"),
-                                      .weight_decay = number(golden, "weight_decay")};
+    const mb_optimizer_options options = {.beta1 = number(golden, "beta1"),
+                                          .beta2 = number(golden, "beta2"),
+                                          .epsilon = number(golden, "eps"),
+                                          .weight_decay = number(golden, "weight_decay")};
     ASSERT_OK(mb_optimizer_init(&optimizer, mb_model_params(model), &options, &error), error);
     mb_tape *tape = mb_tape_new(true);
     const json_t *steps = json_object_get(golden, "steps");

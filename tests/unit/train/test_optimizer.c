@@ -7,7 +7,7 @@
 #include "base/threads.h"
 #include "train/optimizer.h"
 
-static const mb_adamw_options options = {.beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6, .weight_decay = 0.1};
+static const mb_optimizer_options options = {.beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-6, .weight_decay = 0.1};
 
 /* A matrix of `rows` x 3 with decay and a bias of 3 without: between them lies an alignment gap. */
 static mb_params make_params(int64_t rows) {

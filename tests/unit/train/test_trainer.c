@@ -152,29 +152,35 @@ static void load_newest(tiny_run *run, const char *dir, int64_t expected_step) {
     cr_assert_eq(run->trainer.state.step, expected_step, "step %ld", (long)run->trainer.state.step);
 }
 
-Test(trainer, stopped_and_resumed_gives_the_same_bytes_as_straight_through) {
+/* A run of 2 N steps, or one that is stopped after N. */
+static void resume_run_begin(tiny_run *run, mb_optimizer_kind kind, int64_t n_steps, const char *out_dir) {
+    mb_error error;
+    tiny_run_begin(run, 4, 0.1);
+    mb_optimizer_options options = run->optimizer.options;
+    options.kind = kind;
+    mb_optimizer_free(&run->optimizer);
+    ASSERT_OK(mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &options, &error), error);
+    run->trainer.n_steps = n_steps;
+    run->trainer.out_dir = out_dir;
+}
+
+static void check_resume(mb_optimizer_kind kind) {
     enum { N = 20 };
     char *straight = make_dir(), *broken = make_dir();
     mb_error error;
     tiny_run run;
-    tiny_run_begin(&run, 4, 0.1);
-    run.trainer.n_steps = 2 * N;
-    run.trainer.out_dir = straight;
+    resume_run_begin(&run, kind, 2 * N, straight);
     ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
     tiny_run_end(&run);
 
-    tiny_run_begin(&run, 4, 0.1);
-    run.trainer.n_steps = 2 * N;
-    run.trainer.out_dir = broken;
+    resume_run_begin(&run, kind, 2 * N, broken);
     run.stop_at = N;
     cr_assert_eq(mb_trainer_run(&run.trainer, &error), MB_ERROR_INTERRUPTED);
     cr_assert_not_null(strstr(error.message, "--resume"), "%s", error.message);
     cr_assert_eq(run.trainer.state.step, N);
     tiny_run_end(&run);
 
-    tiny_run_begin(&run, 4, 0.1);
-    run.trainer.n_steps = 2 * N;
-    run.trainer.out_dir = broken;
+    resume_run_begin(&run, kind, 2 * N, broken);
     load_newest(&run, broken, N);
     ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
     tiny_run_end(&run);
@@ -186,6 +192,29 @@ Test(trainer, stopped_and_resumed_gives_the_same_bytes_as_straight_through) {
     free(b);
     remove_dir(straight);
     remove_dir(broken);
+}
+
+Test(trainer, stopped_and_resumed_gives_the_same_bytes_as_straight_through) {
+    check_resume(MB_OPTIMIZER_ADAMW);
+    check_resume(MB_OPTIMIZER_MUON);
+}
+
+Test(trainer, another_optimizers_checkpoint_is_refused) {
+    for (int kind = 0; kind < 2; kind++) {
+        char *dir = make_dir();
+        mb_error error;
+        tiny_run run;
+        bool found = false;
+        resume_run_begin(&run, (mb_optimizer_kind)kind, 2, dir);
+        ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
+        tiny_run_end(&run);
+        resume_run_begin(&run, (mb_optimizer_kind)(1 - kind), 4, dir);
+        cr_assert_eq(mb_checkpoint_load_newest(dir, run.model, &run.optimizer, &run.trainer.state, &found, &run.job, &error),
+                     MB_ERROR_MISMATCH);
+        cr_assert_not_null(strstr(error.message, "another --optimizer"), "%s", error.message);
+        tiny_run_end(&run);
+        remove_dir(dir);
+    }
 }
 
 /* --- divergence --- */

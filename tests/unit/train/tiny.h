@@ -139,7 +139,8 @@ static inline void tiny_run_begin(tiny_run *run, int32_t batch_size, double drop
         .seq_length = TINY_SEQ_LENGTH, .batch_size = batch_size, .mask_probability = 0.15, .seed = 11};
     ASSERT_OK(mb_batcher_new(&run->shard, run->tokenizer, &options, &run->batcher, &error), error);
     run->model = tiny_model(dropout);
-    const mb_adamw_options adamw = {.beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-6, .weight_decay = 0.01};
+    const mb_optimizer_options adamw = {
+        .beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-6, .weight_decay = 0.01, .momentum = 0.95, .muon_rate = 1};
     ASSERT_OK(mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &adamw, &error), error);
     run->tape = mb_tape_new(true);
     cr_assert_not_null(run->tape);

@@ -1,0 +1,45 @@
+/* Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/): momentum whose update is made orthogonal, for the
+ * hidden matrices of the encoder. Private to src/train; optimizer.h is the interface. */
+#ifndef MB_TRAIN_MUON_H
+#define MB_TRAIN_MUON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "minibert/status.h"
+#include "model/params.h"
+
+/* One matrix of a view: query, key and value are three, however they are stored. */
+typedef struct mb_muon_matrix {
+    int64_t offset, rows, columns;
+    size_t view;
+} mb_muon_matrix;
+
+typedef struct mb_muon {
+    mb_muon_matrix *matrices;
+    size_t n;
+    mb_real *scratch; /* n_slots times slot_elements: one slot a thread */
+    int n_slots;
+    int64_t slot_elements;
+} mb_muon;
+
+/* Elements of scratch that a matrix needs. */
+int64_t mb_muon_scratch_elements(int64_t rows, int64_t columns);
+/* out = keep * out + scale * NS(x), on the calling thread. NS: five Newton-Schulz steps with Jordan's coefficients, which bring
+ * every singular value that is not tiny to about 1 (between 0.68 and 1.13). x and out: (rows, columns). */
+void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
+                           mb_real *scratch);
+
+/* Lists the matrices of `params` (those with n_matrices > 0). */
+mb_status mb_muon_init(mb_muon *muon, const mb_params *params, mb_error *error);
+void mb_muon_free(mb_muon *muon);
+
+/* One update of every matrix that is not frozen; the gradients are zero afterwards.
+ *   m += (1 - momentum) (g - m);   u = (1 - momentum) g + momentum m          (Nesterov)
+ *   w = decay w - learning_rate 0.2 sqrt(max(rows, columns)) NS(u)
+ * The factor gives the update AdamW's usual size, so that its learning rates and decay carry over (Liu et al. 2025,
+ * arXiv 2502.16982, section 2.2). `gradient_scale` multiplies g first. `m`: as many elements as the parameters. */
+void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, double momentum, double learning_rate, double decay,
+                    double gradient_scale);
+
+#endif
