@@ -3,6 +3,7 @@
 #ifndef MB_MODEL_LAYERS_H
 #define MB_MODEL_LAYERS_H
 
+#include "base/file.h"
 #include "model/model.h"
 
 /* Pointers into mb_model.tensors. */
@@ -41,6 +42,7 @@ struct mb_model {
     mb_head head;
     bool has_pooler;
     mb_params params;
+    mb_map weights_map; /* of the model file, for the views that lie in it; {0}: none does */
     mb_tensor *tensors; /* [i] begins at view i and takes in the fused views after it */
     size_t n_tensors;   /* room: more than there can be views */
     size_t n_new_views;
@@ -61,6 +63,8 @@ mb_norm_weights mb_model_declare_norm(mb_model *model, const char *prefix);
 mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool has_pooler, mb_model **out, mb_error *error);
 /* Allocates the buffers and points the tensors into them. */
 mb_status mb_model_allocate(mb_model *model, bool trainable, mb_error *error);
+/* Makes the tensors anew from the views: after one was frozen or mapped. */
+void mb_model_bind_tensors(mb_model *model);
 
 /* --- embeddings.c --- */
 void mb_embeddings_declare(mb_model *model);

@@ -81,7 +81,7 @@ mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool
     return MB_OK;
 }
 
-static void bind_tensors(mb_model *model) {
+void mb_model_bind_tensors(mb_model *model) {
     const mb_params *params = &model->params;
     for (size_t i = 0; i < params->n_views; i++) {
         size_t end = i + 1;
@@ -95,7 +95,7 @@ static void bind_tensors(mb_model *model) {
 mb_status mb_model_allocate(mb_model *model, bool trainable, mb_error *error) {
     mb_status status = mb_params_allocate(&model->params, trainable, error);
     if (status == MB_OK) {
-        bind_tensors(model);
+        mb_model_bind_tensors(model);
     }
     return status;
 }
@@ -131,6 +131,7 @@ mb_status mb_model_new(const mb_model_config *config, mb_head head, uint64_t see
 void mb_model_free(mb_model *model) {
     if (model) {
         mb_params_free(&model->params);
+        mb_map_close(&model->weights_map);
         mb_model_config_free(&model->config);
         free(model->tensors);
         free(model->layers);
@@ -164,7 +165,7 @@ static mb_status save_weights(const mb_model *model, const char *dir, mb_error *
         const mb_param *view = &params->views[i];
         entries[i] = (mb_safetensors_entry){.name = model->head == MB_HEAD_NONE ? view->name + strlen("bert.") : view->name,
                                             .n_dims = view->n_dims,
-                                            .data = params->weights + view->offset};
+                                            .data = mb_params_weights(params, view)};
         memcpy(entries[i].dims, view->dims, sizeof view->dims);
     }
     mb_status status = mb_safetensors_save(path, entries, params->n_views, error);
@@ -222,7 +223,7 @@ void mb_model_freeze_encoder(mb_model *model, bool frozen) {
             view->frozen = frozen;
         }
     }
-    bind_tensors(model);
+    mb_model_bind_tensors(model);
 }
 
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier) {

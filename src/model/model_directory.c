@@ -198,17 +198,29 @@ static mb_status check_tied(const source *from, mb_error *error) {
     return MB_OK;
 }
 
+/* Whether a view is a tensor by itself, not a part of a joined one: only then may it lie apart from the flat buffer. */
+static bool stands_alone(const mb_params *params, size_t i) {
+    return !params->views[i].fused && (i + 1 == params->n_views || !params->views[i + 1].fused);
+}
+
+/* For inference a view stays in the map of the file if it can; the rest is read into the flat buffer. */
 static mb_status read_views(mb_model *model, const source *from, const mb_safetensor *const *tensors, uint64_t seed,
                             mb_error *error) {
     mb_params *params = &model->params;
     for (size_t i = 0; i < params->n_views; i++) {
-        const mb_param *view = &params->views[i];
+        mb_param *view = &params->views[i];
         if (!tensors[i]) {
             mb_params_initialize_view(params, (int)i, seed, model->config.initializer_range);
             model->n_new_views++;
             continue;
         }
-        mb_status status = mb_safetensors_read(&from->file, tensors[i], params->weights + view->offset, view->count, error);
+        mb_status status = MB_OK;
+        if (!params->grads && stands_alone(params, i)) {
+            status = mb_safetensors_view(&from->file, tensors[i], view->count, &view->mapped, error);
+        }
+        if (status == MB_OK && !view->mapped) {
+            status = mb_safetensors_read(&from->file, tensors[i], params->weights + view->offset, view->count, error);
+        }
         if (status != MB_OK) {
             return status;
         }
@@ -225,7 +237,7 @@ static bool has_classifier(mb_head head) {
 }
 
 /* Everything that can be refused is refused before the weights take memory. */
-static mb_status fill_model(mb_model *model, const source *from, const bool left_aside[N_PARTS], uint64_t seed, bool trainable,
+static mb_status fill_model(mb_model *model, source *from, const bool left_aside[N_PARTS], uint64_t seed, bool trainable,
                             mb_error *error) {
     const mb_safetensor **tensors = calloc(model->params.n_views, sizeof *tensors);
     if (!tensors) {
@@ -245,6 +257,10 @@ static mb_status fill_model(mb_model *model, const source *from, const bool left
         status = read_views(model, from, tensors, seed, error);
     }
     free(tensors);
+    if (status == MB_OK && !trainable) {
+        model->weights_map = mb_safetensors_take_map(&from->file);
+        mb_model_bind_tensors(model);
+    }
     return status;
 }
 
@@ -274,9 +290,8 @@ static mb_status check_classifier(const source *from, const mb_model_config *con
     return MB_OK;
 }
 
-static mb_status load_with_config(const source *from, mb_head head, mb_model_config *config,
-                                  const mb_model_config *config_override, uint64_t seed, bool trainable, mb_model **out,
-                                  mb_error *error) {
+static mb_status load_with_config(source *from, mb_head head, mb_model_config *config, const mb_model_config *config_override,
+                                  uint64_t seed, bool trainable, mb_model **out, mb_error *error) {
     bool left_aside[N_PARTS] = {false};
     mb_status status = MB_OK;
     if (config_override) {

@@ -41,22 +41,22 @@ int mb_params_add(mb_params *params, const char *name, int n_dims, const int64_t
     return (int)params->n_views++;
 }
 
-static mb_real *allocate_zeroed(int64_t count) {
+static mb_real *allocate(int64_t count, bool zeroed) {
     size_t n_bytes;
     if (__builtin_mul_overflow((size_t)count, sizeof(mb_real), &n_bytes) || n_bytes > SIZE_MAX - ALIGN_BYTES) {
         return NULL;
     }
     n_bytes = (n_bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES; /* aligned_alloc wants a multiple */
     mb_real *memory = aligned_alloc(ALIGN_BYTES, n_bytes ? n_bytes : ALIGN_BYTES);
-    if (memory) {
+    if (memory && zeroed) {
         memset(memory, 0, n_bytes);
     }
     return memory;
 }
 
 mb_status mb_params_allocate(mb_params *params, bool with_grads, mb_error *error) {
-    params->weights = allocate_zeroed(params->count);
-    params->grads = params->weights && with_grads ? allocate_zeroed(params->count) : NULL;
+    params->weights = allocate(params->count, with_grads);
+    params->grads = params->weights && with_grads ? allocate(params->count, true) : NULL;
     if (!params->weights || (with_grads && !params->grads)) {
         free(params->weights);
         params->weights = NULL;
@@ -149,7 +149,7 @@ mb_tensor mb_params_tensor(const mb_params *params, int index, int n_views) {
     const mb_param *view = &params->views[index];
     mb_tensor tensor = {.dtype = (mb_dtype)MB_REAL_DTYPE,
                         .n_dims = view->n_dims,
-                        .data = params->weights ? params->weights + view->offset : NULL,
+                        .data = params->weights ? (void *)(uintptr_t)mb_params_weights(params, view) : NULL,
                         .grad = params->grads ? params->grads + view->offset : NULL,
                         .needs_grad = params->grads && !view->frozen,
                         .is_parameter = true};

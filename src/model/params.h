@@ -27,11 +27,12 @@ typedef struct mb_param {
     int64_t offset; /* in elements from the start of the flat buffers */
     int64_t count;  /* elements */
     mb_init init;
-    int32_t n_matrices; /* hidden matrices of the encoder, which Muon may take: how many of one shape stand on each other in
-                           this view (a fused (3H,H) query, key and value: 3); 0: no hidden matrix */
-    bool decay;         /* weight decay applies: matrices yes, biases and LayerNorm no */
-    bool fused;         /* follows its predecessor without a gap */
-    bool frozen;        /* gets no gradient; the optimiser must leave it as it is (no decay either) */
+    int32_t n_matrices;    /* hidden matrices of the encoder, which Muon may take: how many of one shape stand on each other in
+                              this view (a fused (3H,H) query, key and value: 3); 0: no hidden matrix */
+    bool decay;            /* weight decay applies: matrices yes, biases and LayerNorm no */
+    bool fused;            /* follows its predecessor without a gap */
+    bool frozen;           /* gets no gradient; the optimiser must leave it as it is (no decay either) */
+    const mb_real *mapped; /* inference: the numbers where they lie in the map of the model file; NULL: in the flat buffer */
 } mb_param;
 
 typedef struct mb_params {
@@ -44,7 +45,8 @@ typedef struct mb_params {
 
 /* Declares the next view; returns its index, or -1 without memory (or when the sizes overflow). */
 int mb_params_add(mb_params *params, const char *name, int n_dims, const int64_t *dims, mb_init init, bool decay, bool fused);
-/* Allocates the flat buffers (zeroed), after all views are declared. */
+/* Allocates the flat buffers after all views are declared: zeroed with gradients, else untouched, so that what is mapped
+ * instead of read takes no memory. */
 mb_status mb_params_allocate(mb_params *params, bool with_grads, mb_error *error);
 /* Normal(0, range) truncated at two deviations as in google-research/bert; the numbers depend on (seed, view index, element).
  */
@@ -54,6 +56,10 @@ void mb_params_initialize_view(mb_params *params, int index, uint64_t seed, doub
 /* -1 when absent. */
 int mb_params_find(const mb_params *params, const char *name);
 int64_t mb_params_n_weights(const mb_params *params); /* without alignment gaps */
+/* A view's numbers, wherever they lie. */
+static inline const mb_real *mb_params_weights(const mb_params *params, const mb_param *view) {
+    return view->mapped ? view->mapped : params->weights + view->offset;
+}
 /* A tensor over `n_views` consecutive views joined along dimension 0 (1 for a plain view; more only for a view and the fused
  * ones after it). Before mb_params_allocate its data is NULL. */
 mb_tensor mb_params_tensor(const mb_params *params, int index, int n_views);

@@ -260,6 +260,30 @@ static bool convert_f16(const unsigned char *bytes, mb_real *out, int64_t count)
     return n_bad == 0;
 }
 
+/* False with NaN or Inf among `count` floats. */
+static bool all_finite(const float *numbers, int64_t count) {
+    uint32_t n_bad = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        n_bad += (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return n_bad == 0;
+}
+
+static mb_status check_count(const mb_safetensors *file, const mb_safetensor *tensor, uint64_t width, int64_t count,
+                             mb_error *error) {
+    if (count >= 0 && (uint64_t)count == tensor->n_bytes / width) {
+        return MB_OK;
+    }
+    return mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': tensor '%s' has %llu numbers, expected %lld", file->path,
+                   tensor->name, (unsigned long long)(tensor->n_bytes / width), (long long)count);
+}
+
+static mb_status not_finite(const mb_safetensors *file, const mb_safetensor *tensor, mb_error *error) {
+    return bad_tensor(file, tensor->name, error, "holds NaN or infinite numbers; the model that wrote it had diverged");
+}
+
 mb_status mb_safetensors_read(const mb_safetensors *file, const mb_safetensor *tensor, mb_real *out, int64_t count,
                               mb_error *error) {
     bool (*convert)(const unsigned char *, mb_real *, int64_t);
@@ -277,17 +301,44 @@ mb_status mb_safetensors_read(const mb_safetensors *file, const mb_safetensor *t
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': tensor '%s' is %s; weights must be F32, F16 or BF16",
                        file->path, tensor->name, tensor->dtype);
     }
-    if (count < 0 || (uint64_t)count != tensor->n_bytes / (uint64_t)width) {
-        return mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': tensor '%s' has %llu numbers, expected %lld", file->path,
-                       tensor->name, (unsigned long long)(tensor->n_bytes / (uint64_t)width), (long long)count);
+    mb_status status = check_count(file, tensor, (uint64_t)width, count, error);
+    if (status != MB_OK) {
+        return status;
     }
-    for (int64_t i = 0; i < count; i += CHUNK) { /* in chunks, so that a bad tensor is known early */
+    bool good = true;
+#pragma omp parallel for schedule(static) reduction(&& : good)
+    for (int64_t i = 0; i < count; i += CHUNK) {
         const int64_t n = count - i < CHUNK ? count - i : CHUNK;
-        if (!convert(tensor->data + width * i, out + i, n)) {
-            return bad_tensor(file, tensor->name, error, "holds NaN or infinite numbers; the model that wrote it had diverged");
-        }
+        good = convert(tensor->data + width * i, out + i, n) && good;
     }
-    return MB_OK;
+    return good ? MB_OK : not_finite(file, tensor, error);
+}
+
+mb_status mb_safetensors_view(const mb_safetensors *file, const mb_safetensor *tensor, int64_t count, const mb_real **out,
+                              mb_error *error) {
+    *out = NULL;
+    if (sizeof(mb_real) != sizeof(float) || strcmp(tensor->dtype, "F32") != 0 ||
+        (uintptr_t)tensor->data % _Alignof(float) != 0) {
+        return MB_OK;
+    }
+    mb_status status = check_count(file, tensor, sizeof(float), count, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    const float *numbers = (const void *)tensor->data;
+    bool good = true;
+#pragma omp parallel for schedule(static) reduction(&& : good)
+    for (int64_t i = 0; i < count; i += CHUNK) {
+        good = all_finite(numbers + i, count - i < CHUNK ? count - i : CHUNK) && good;
+    }
+    *out = (const void *)numbers;
+    return good ? MB_OK : not_finite(file, tensor, error);
+}
+
+mb_map mb_safetensors_take_map(mb_safetensors *file) {
+    const mb_map map = file->map;
+    file->map = (mb_map){0};
+    return map;
 }
 
 /* --- writing --- */

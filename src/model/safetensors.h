@@ -38,6 +38,12 @@ const mb_safetensor *mb_safetensors_find(const mb_safetensors *file, const char 
 /* Converts F32, F16 or BF16 to mb_real; `count` elements must be what the tensor holds. NaN or Inf is an error. */
 mb_status mb_safetensors_read(const mb_safetensors *file, const mb_safetensor *tensor, mb_real *out, int64_t count,
                               mb_error *error);
+/* The numbers where they lie in the map, checked like mb_safetensors_read; NULL when they are no F32 or not aligned (then
+ * they must be read). */
+mb_status mb_safetensors_view(const mb_safetensors *file, const mb_safetensor *tensor, int64_t count, const mb_real **out,
+                              mb_error *error);
+/* The map becomes the caller's, to be closed by mb_map_close; what lies in it stays there when the file is closed. */
+mb_map mb_safetensors_take_map(mb_safetensors *file);
 void mb_safetensors_close(mb_safetensors *file);
 
 /* One tensor to write, as F32. */
