@@ -224,8 +224,9 @@ static double difference(const char *dir_a, const char *dir_b, const char *prefi
         const int other = mb_params_find(pb, pa->views[v].name);
         if (other >= 0 && strstr(pa->views[v].name, prefix) != NULL) {
             for (int64_t i = 0; i < pa->views[v].count; i++) {
-                largest = fmax(largest,
-                               fabs((double)(pa->weights[pa->views[v].offset + i] - pb->weights[pb->views[other].offset + i])));
+                largest =
+                    fmax(largest,
+                         fabs((double)(mb_params_weights(pa, &pa->views[v])[i] - mb_params_weights(pb, &pb->views[other])[i])));
             }
         }
     }
