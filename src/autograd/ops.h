@@ -1,5 +1,5 @@
-/* The operations a BERT needs: forward here, backward on the tape. One file an op in ops/, one line an op in ops.def, and a
- * gradient check for each (tests/unit/autograd/). Shapes use the letters of tensor/tensor.h.
+/* The operations that BERT and ModernBERT need: forward here, backward on the tape. One file an op in ops/, one line an op in
+ * ops.def, and a gradient check for each (tests/unit/autograd/). Shapes use the letters of tensor/tensor.h.
  *
  * All return the output tensor (in the tape's arena), or NULL once the tape has failed. Integer arrays (ids, rows, targets)
  * are not copied: they must live until the tape's next step. */
@@ -16,7 +16,8 @@ typedef enum mb_activation {
     MB_ACTIVATION_IDENTITY,
 } mb_activation;
 
-/* (V,H) word, (P,H) position, (2,H) type tables; ids, positions, types: N entries -> (N,H), the sum of the three rows. */
+/* (V,H) word, (P,H) position, (2,H) type tables; ids, positions, types: N entries -> (N,H), the sum of the three rows. The
+ * position and the type table may be NULL, each with its array. */
 mb_tensor *mb_embedding(mb_tape *tape, mb_tensor *word, mb_tensor *position, mb_tensor *type, const int32_t *ids,
                         const int32_t *positions, const int32_t *types, int64_t n_tokens);
 
@@ -26,16 +27,46 @@ mb_tensor *mb_linear(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *
 /* activation(x weight^T + bias): the same op, the activation applied to each tile of the product while it is in cache. */
 mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, mb_activation activation);
 
-/* LN(residual + dropout(x, p)) * gamma + beta over the last dimension. residual may be NULL (then p must be 0). (N,H) */
+/* activation(left) * right (N,F), then dropout, where z (N,2F) holds left and right side by side: GEGLU and its like (Shazeer
+ * 2020). Backward computes the activation again, so that nothing but z is kept. */
+mb_tensor *mb_gated_activation(mb_tape *tape, mb_tensor *z, mb_activation activation, double dropout);
+
+/* LN(residual + dropout(x, p)) * gamma + beta over the last dimension. residual may be NULL (then p must be 0), and so may
+ * beta. (N,H) */
 mb_tensor *mb_add_layer_norm(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,
                              double epsilon, double dropout);
+
+/* The same, and *sum becomes residual + dropout(x, p), for a residual stream that is not normalised (pre-LN: Xiong et al.
+ * 2020): one pass for both. */
+mb_tensor *mb_add_layer_norm_sum(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,
+                                 double epsilon, double dropout, mb_tensor **sum);
 
 /* Inverted dropout; p == 0 or an inference tape returns x itself. */
 mb_tensor *mb_dropout(mb_tape *tape, mb_tensor *x, double p);
 
+/* Cosines and sines of the angles p / theta^(2j/D) of position p and pair j. Owned by the caller. */
+typedef struct mb_rotary_table {
+    int64_t n_positions, half;      /* half: D / 2 */
+    const mb_real *cosines, *sines; /* (n_positions,half) each */
+} mb_rotary_table;
+
+typedef struct mb_attention_options {
+    int n_heads;
+    double dropout; /* of the probabilities */
+    bool is_local;  /* a query sees the keys at most `reach` tokens away, on either side; false: the whole sequence */
+    int64_t reach;
+    /* Rotary position embedding (Su et al. 2021): queries and keys are turned by the angles of their place in the sequence, the
+     * pair (j, j + D/2) of a head by angle j. NULL: none. Lives as long as the tape's step; D is even. */
+    const mb_rotary_table *rotary;
+} mb_attention_options;
+
 /* Multi-head scaled dot-product self-attention inside each packed sequence (Vaswani et al. 2017, 3.2). qkv (N,3H): query, key
- * and value side by side, heads of size D inside each -> context (N,H). Probabilities are recomputed in backward. */
-mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *sequences, int n_heads, double dropout);
+ * and value side by side, heads of size D inside each -> context (N,H). Probabilities are recomputed in backward. Local
+ * attention takes time in proportion to the length. */
+mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *sequences, const mb_attention_options *options);
+
+/* Mean of the rows of each sequence: (N,H) -> (B,H). */
+mb_tensor *mb_mean_rows(mb_tape *tape, mb_tensor *x, const mb_sequences *sequences);
 
 /* Rows of x (N,H) -> (n_rows,H). A row may be taken more than once. */
 mb_tensor *mb_gather_rows(mb_tape *tape, mb_tensor *x, const int32_t *rows, int64_t n_rows);

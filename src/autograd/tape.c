@@ -149,6 +149,14 @@ mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta) {
     return input->grad;
 }
 
+static void drop_grad(mb_tape *tape, mb_tensor *t) {
+    if (t != NULL && t->grad != NULL) {
+        pool_give(tape, t->grad, mb_tensor_count(t));
+        t->grad = NULL;
+        t->grad_is_set = false;
+    }
+}
+
 mb_status mb_tape_backward_from(mb_tape *tape, mb_tensor *output, const mb_real *cotangent) {
     if (output == NULL || tape->status != MB_OK) {
         return tape->status;
@@ -160,12 +168,11 @@ mb_status mb_tape_backward_from(mb_tape *tape, mb_tensor *output, const mb_real 
     }
     memcpy(grad, cotangent, (size_t)mb_tensor_count(output) * sizeof *grad);
     for (mb_node *node = tape->last; node != NULL && tape->status == MB_OK; node = node->previous) {
-        mb_tensor *t = node->output;
-        if (t->grad_is_set) { /* else nothing of the loss depends on it */
+        mb_tensor *first = node->output, *second = node->second_output;
+        if (first->grad_is_set || (second != NULL && second->grad_is_set)) { /* else nothing of the loss depends on it */
             node->op->backward(tape, node);
-            pool_give(tape, t->grad, mb_tensor_count(t));
-            t->grad = NULL;
-            t->grad_is_set = false;
+            drop_grad(tape, first);
+            drop_grad(tape, second);
         }
     }
     return tape->status;
@@ -181,29 +188,55 @@ mb_tape_scope mb_tape_scope_begin(mb_tape *tape) {
     return (mb_tape_scope){mb_arena_get_mark(&tape->arena)};
 }
 
-void mb_tape_scope_end(mb_tape *tape, mb_tape_scope scope, mb_tensor **kept) {
-    if (tape->recording || tape->status != MB_OK || *kept == NULL) {
+void mb_tape_scope_end_keeping(mb_tape *tape, mb_tape_scope scope, int n_kept, mb_tensor **const *kept) {
+    mb_tensor headers[MB_SCOPE_MAX_KEPT];
+    void *copies[MB_SCOPE_MAX_KEPT] = {NULL};
+    if (tape->recording) {
         return;
     }
-    mb_tensor header = **kept;
-    size_t n_bytes = (size_t)mb_tensor_count(&header) * sizeof(mb_real);
-    /* Rewinding frees blocks that are newer than the mark, and the kept tensor may lie in one: then it takes the way over a
-     * copy. That happens until the arena's next reset has joined its blocks. */
-    void *copy = NULL;
-    if (tape->arena.block != scope.mark.block) {
-        copy = malloc(n_bytes);
-        if (copy == NULL) {
-            tape->status = MB_ERROR_MEMORY;
-            *kept = NULL;
+    for (int i = 0; i < n_kept; i++) {
+        if (tape->status != MB_OK || *kept[i] == NULL) {
             return;
         }
-        memcpy(copy, header.data, n_bytes);
+        headers[i] = **kept[i];
     }
-    mb_arena_rewind(&tape->arena, scope.mark);
-    mb_tensor *moved = mb_tape_tensor(tape, header.n_dims, header.dims);
-    if (moved != NULL) {
-        memmove(moved->data, copy != NULL ? copy : header.data, n_bytes);
+    /* Rewinding frees blocks that are newer than the mark, and a kept tensor may lie in one: then it takes the way over a
+     * copy. That happens until the arena's next reset has joined its blocks. */
+    if (tape->arena.block != scope.mark.block) {
+        for (int i = 0; i < n_kept; i++) {
+            const size_t n_bytes = (size_t)mb_tensor_count(&headers[i]) * sizeof(mb_real);
+            copies[i] = malloc(n_bytes);
+            if (copies[i] == NULL) {
+                tape->status = MB_ERROR_MEMORY;
+            } else {
+                memcpy(copies[i], headers[i].data, n_bytes);
+            }
+        }
     }
-    free(copy);
-    *kept = moved;
+    const bool whole = tape->status == MB_OK;
+    if (whole) {
+        mb_arena_rewind(&tape->arena, scope.mark);
+    }
+    for (int i = 0; i < n_kept; i++) {
+        /* Moved down in the order of allocation, a tensor never lands on one that is still to be moved. */
+        mb_tensor *moved = whole ? mb_tape_tensor(tape, headers[i].n_dims, headers[i].dims) : NULL;
+        if (moved != NULL) {
+            memmove(moved->data, copies[i] != NULL ? copies[i] : headers[i].data,
+                    (size_t)mb_tensor_count(&headers[i]) * sizeof(mb_real));
+        }
+        free(copies[i]);
+        *kept[i] = moved;
+    }
+}
+
+void mb_tape_scope_end(mb_tape *tape, mb_tape_scope scope, mb_tensor **kept) {
+    mb_tape_scope_end_keeping(tape, scope, 1, &kept);
+}
+
+mb_arena_mark mb_tape_scratch_mark(const mb_tape *tape) {
+    return mb_arena_get_mark(&tape->arena);
+}
+
+void mb_tape_scratch_drop(mb_tape *tape, mb_arena_mark mark) {
+    mb_arena_rewind(&tape->arena, mark);
 }

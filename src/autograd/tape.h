@@ -37,8 +37,9 @@ struct mb_node {
     const mb_op *op;
     mb_tensor *inputs[MB_NODE_MAX_INPUTS];
     mb_tensor *output;
-    void *saved;       /* the op's own struct, in the arena */
-    mb_node *previous; /* the one appended before this: the tape is this chain */
+    mb_tensor *second_output; /* of an op that has two, else NULL; either may go unused */
+    void *saved;              /* the op's own struct, in the arena */
+    mb_node *previous;        /* the one appended before this: the tape is this chain */
 };
 
 /* `recording` false: inference; nothing is saved and mb_tape_backward may not be called. NULL without memory. */
@@ -62,6 +63,9 @@ typedef struct mb_tape_scope {
 } mb_tape_scope;
 mb_tape_scope mb_tape_scope_begin(mb_tape *tape);
 void mb_tape_scope_end(mb_tape *tape, mb_tape_scope scope, mb_tensor **kept);
+/* The same with n_kept tensors, at most MB_SCOPE_MAX_KEPT, each allocated in the scope and in this order. */
+enum { MB_SCOPE_MAX_KEPT = 2 };
+void mb_tape_scope_end_keeping(mb_tape *tape, mb_tape_scope scope, int n_kept, mb_tensor **const *kept);
 
 /* A tensor over memory that the caller owns (a batch's features, say); needs no gradient. NULL without memory. */
 mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t *dims);
@@ -70,6 +74,9 @@ mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t
 /* New output tensor, uninitialised; its needs_grad is false until a node is appended. */
 mb_tensor *mb_tape_tensor(mb_tape *tape, int n_dims, const int64_t *dims);
 void *mb_tape_alloc(mb_tape *tape, size_t count, size_t size_bytes); /* arena memory; NULL sets the sticky status */
+/* Memory for the length of one op: what was allocated since the mark is dropped. */
+mb_arena_mark mb_tape_scratch_mark(const mb_tape *tape);
+void mb_tape_scratch_drop(mb_tape *tape, mb_arena_mark mark);
 /* Appends a node if the tape records and any input needs a gradient; returns NULL otherwise (nothing need be saved). */
 mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_tensor *const *inputs, int n_inputs);
 /* Where backward writes the gradient of `input`, or NULL if it needs none. *beta becomes 0 (overwrite) or 1 (add): the

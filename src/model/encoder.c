@@ -49,7 +49,8 @@ mb_tensor *mb_encoder_layer_forward(mb_model *model, mb_tape *tape, int32_t inde
     const mb_model_config *config = &model->config;
     const double epsilon = config->layer_norm_epsilon, dropout = config->hidden_dropout;
     mb_tensor *qkv = mb_linear(tape, hidden, layer->qkv.weight, layer->qkv.bias); /* (N,3H) */
-    mb_tensor *context = mb_attention(tape, qkv, sequences, config->n_heads, config->attention_dropout);
+    mb_tensor *context = mb_attention(
+        tape, qkv, sequences, &(mb_attention_options){.n_heads = config->n_heads, .dropout = config->attention_dropout});
     mb_tensor *attended = mb_linear(tape, context, layer->attention_output.weight, layer->attention_output.bias);
     hidden =
         mb_add_layer_norm(tape, attended, hidden, layer->attention_norm.gamma, layer->attention_norm.beta, epsilon, dropout);

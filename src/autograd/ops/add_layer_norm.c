@@ -1,5 +1,7 @@
 #include "autograd/ops.h"
 
+#include <string.h>
+
 #include "tensor/dropout_mask.h"
 #include "tensor/vmath.h"
 
@@ -7,12 +9,14 @@
  *
  *   z = residual + dropout(x)       xhat = (z - mean) / sqrt(var + epsilon)       y = gamma xhat + beta
  *
- *   g = dy gamma                    dz = rstd (g - mean(g) - xhat mean(g xhat))
+ *   g = dy gamma                    dz = rstd (g - mean(g) - xhat mean(g xhat)) [+ the gradient of z, where z is an output too]
  *   dgamma = sum dy xhat            dbeta = sum dy        dresidual = dz          dx = dropout mask * dz
- */
+ *
+ * Where z is an output, xhat is not kept beside it but computed from it again. */
 
 typedef struct layer_norm_saved {
-    mb_real *xhat; /* (N,H) */
+    mb_real *z;    /* (N,H): xhat, or z where `mean` is not NULL */
+    mb_real *mean; /* (N) or NULL */
     mb_real *rstd; /* (N) */
     mb_dropout_site site;
     bool drops;
@@ -20,25 +24,44 @@ typedef struct layer_norm_saved {
 
 enum { ROW_BLOCK = 64 };
 
-/* xhat holds z on entry; returns 1 / sqrt(var + epsilon). */
-static mb_real normalize_row(mb_real *restrict xhat, int64_t width, double epsilon) {
+/* Returns 1 / sqrt(var + epsilon). */
+static mb_real row_statistics(const mb_real *restrict z, int64_t width, double epsilon, mb_real *mean_out) {
     mb_real sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t j = 0; j < width; j++) {
-        sum += xhat[j];
+        sum += z[j];
     }
     mb_real mean = sum / (mb_real)width;
 #pragma omp simd reduction(+ : squares)
     for (int64_t j = 0; j < width; j++) {
-        mb_real centred = xhat[j] - mean;
+        mb_real centred = z[j] - mean;
         squares += centred * centred;
     }
-    mb_real rstd = 1 / mb_sqrt(squares / (mb_real)width + (mb_real)epsilon);
+    *mean_out = mean;
+    return 1 / mb_sqrt(squares / (mb_real)width + (mb_real)epsilon);
+}
+
+/* xhat may be z itself. */
+static void normalize_row(const mb_real *z, int64_t width, mb_real mean, mb_real rstd, mb_real *xhat) {
 #pragma omp simd
     for (int64_t j = 0; j < width; j++) {
-        xhat[j] = (xhat[j] - mean) * rstd;
+        xhat[j] = (z[j] - mean) * rstd;
     }
-    return rstd;
+}
+
+/* y may be xhat itself; b may be NULL. */
+static void scale_row(const mb_real *xhat, const mb_real *g, const mb_real *b, int64_t width, mb_real *y) {
+    if (b == NULL) {
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            y[j] = xhat[j] * g[j];
+        }
+    } else {
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            y[j] = xhat[j] * g[j] + b[j];
+        }
+    }
 }
 
 static void residual_row(const layer_norm_saved *saved, int64_t i, int64_t width, const mb_real *x, const mb_real *residual,
@@ -59,23 +82,29 @@ static void residual_row(const layer_norm_saved *saved, int64_t i, int64_t width
     }
 }
 
+/* What makes xhat of a saved row: (z - mean) * rstd. */
+typedef struct row_scale {
+    mb_real mean, rstd;
+} row_scale;
+
 /* Turns dy of one row into dz; adds the row's share of dgamma and dbeta. */
-static void backward_row(mb_real *restrict dy, const mb_real *restrict xhat, const mb_real *restrict gamma, mb_real rstd,
-                         int64_t width, mb_real *restrict dgamma, mb_real *restrict dbeta) {
+static void backward_row(mb_real *restrict dy, const mb_real *restrict z, row_scale saved, const mb_real *restrict gamma,
+                         mb_real rstd, int64_t width, mb_real *restrict dgamma, mb_real *restrict dbeta) {
     mb_real mean_g = 0, mean_gx = 0;
 #pragma omp simd reduction(+ : mean_g, mean_gx)
     for (int64_t j = 0; j < width; j++) {
-        mb_real g = dy[j] * gamma[j];
+        mb_real g = dy[j] * gamma[j], xhat = (z[j] - saved.mean) * saved.rstd;
         mean_g += g;
-        mean_gx += g * xhat[j];
-        dgamma[j] += dy[j] * xhat[j];
+        mean_gx += g * xhat;
+        dgamma[j] += dy[j] * xhat;
         dbeta[j] += dy[j];
     }
     mean_g /= (mb_real)width;
     mean_gx /= (mb_real)width;
 #pragma omp simd
     for (int64_t j = 0; j < width; j++) {
-        dy[j] = rstd * (dy[j] * gamma[j] - mean_g - xhat[j] * mean_gx);
+        mb_real xhat = (z[j] - saved.mean) * saved.rstd;
+        dy[j] = rstd * (dy[j] * gamma[j] - mean_g - xhat * mean_gx);
     }
 }
 
@@ -92,98 +121,144 @@ static void accumulate(mb_real *restrict to, mb_real beta, const mb_real *restri
     }
 }
 
+/* The gradients that backward reads and writes; NULL where there is none. */
+typedef struct layer_norm_grads {
+    mb_real *dy;         /* ours alone: each row becomes dz in place */
+    const mb_real *dsum; /* of z as an output */
+    mb_real *dx, *dresidual;
+    mb_real x_beta, residual_beta;
+} layer_norm_grads;
+
+static void backward_block(const layer_norm_saved *saved, const layer_norm_grads *grads, const mb_real *gamma, int64_t begin,
+                           int64_t end, int64_t width, mb_real *sums) {
+    for (int64_t j = 0; j < 2 * width; j++) {
+        sums[j] = 0;
+    }
+    for (int64_t i = begin; i < end; i++) {
+        mb_real *row = grads->dy + i * width;
+        const row_scale scale = saved->mean != NULL ? (row_scale){saved->mean[i], saved->rstd[i]} : (row_scale){0, 1};
+        backward_row(row, saved->z + i * width, scale, gamma, saved->rstd[i], width, sums, sums + width);
+        if (grads->dsum != NULL) { /* sum = z */
+            accumulate(row, 1, grads->dsum + i * width, width);
+        }
+        if (grads->dresidual != NULL) { /* z = residual + ... */
+            accumulate(grads->dresidual + i * width, grads->residual_beta, row, width);
+        }
+        if (grads->dx != NULL) { /* z = ... + dropout(x) */
+            if (saved->drops) {
+                mb_dropout_row(&saved->site, (uint32_t)i, width, row, row);
+            }
+            accumulate(grads->dx + i * width, grads->x_beta, row, width);
+        }
+    }
+}
+
+/* Block sums in their order: to = beta to + sum. */
+static void add_block_sums(mb_real *to, mb_real beta, const mb_real *block_sums, int64_t n_blocks, int64_t width) {
+    for (int64_t j = 0; to != NULL && j < width; j++) {
+        mb_real sum = 0;
+        for (int64_t block = 0; block < n_blocks; block++) {
+            sum += block_sums[block * 2 * width + j];
+        }
+        to[j] = (beta == 0 ? 0 : to[j]) + sum;
+    }
+}
+
 static void add_layer_norm_backward(mb_tape *tape, mb_node *node) {
     const layer_norm_saved *saved = node->saved;
-    mb_tensor *gamma = node->inputs[2];
+    mb_tensor *gamma = node->inputs[2], *sum = node->second_output;
     int64_t n_rows = node->output->dims[0], width = node->output->dims[1];
     int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
-    mb_real x_beta = 0, residual_beta = 0, gamma_beta = 0, beta_beta = 0;
-    mb_real *dx = mb_tape_grad(tape, node->inputs[0], &x_beta);
-    mb_real *dresidual = mb_tape_grad(tape, node->inputs[1], &residual_beta);
+    mb_real y_beta = 1, gamma_beta = 0, beta_beta = 0;
+    layer_norm_grads grads = {.dsum = sum != NULL && sum->grad_is_set ? sum->grad : NULL};
+    grads.dy = mb_tape_grad(tape, node->output, &y_beta);
+    grads.dx = mb_tape_grad(tape, node->inputs[0], &grads.x_beta);
+    grads.dresidual = mb_tape_grad(tape, node->inputs[1], &grads.residual_beta);
     mb_real *dgamma = mb_tape_grad(tape, gamma, &gamma_beta), *dbeta = mb_tape_grad(tape, node->inputs[3], &beta_beta);
     mb_real *block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * 2 * width), sizeof *block_sums);
     if (mb_tape_status(tape) != MB_OK) {
         return;
     }
-    mb_real *dy = node->output->grad; /* ours alone: each row becomes dz in place */
+    if (y_beta == 0) { /* only z was used */
+        memset(grads.dy, 0, (size_t)(n_rows * width) * sizeof *grads.dy);
+    }
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < n_blocks; block++) {
-        mb_real *sums = block_sums + block * 2 * width;
-        for (int64_t j = 0; j < 2 * width; j++) {
-            sums[j] = 0;
-        }
-        int64_t end = (block + 1) * ROW_BLOCK < n_rows ? (block + 1) * ROW_BLOCK : n_rows;
-        for (int64_t i = block * ROW_BLOCK; i < end; i++) {
-            mb_real *row = dy + i * width;
-            backward_row(row, saved->xhat + i * width, mb_tensor_real(gamma), saved->rstd[i], width, sums, sums + width);
-            if (dresidual != NULL) { /* z = residual + ... */
-                accumulate(dresidual + i * width, residual_beta, row, width);
-            }
-            if (dx != NULL) { /* z = ... + dropout(x) */
-                if (saved->drops) {
-                    mb_dropout_row(&saved->site, (uint32_t)i, width, row, row);
-                }
-                accumulate(dx + i * width, x_beta, row, width);
-            }
-        }
+        const int64_t begin = block * ROW_BLOCK, end = begin + ROW_BLOCK < n_rows ? begin + ROW_BLOCK : n_rows;
+        backward_block(saved, &grads, mb_tensor_real(gamma), begin, end, width, block_sums + block * 2 * width);
     }
-    for (int64_t j = 0; j < width; j++) {
-        mb_real sum_gamma = 0, sum_beta = 0;
-        for (int64_t block = 0; block < n_blocks; block++) {
-            sum_gamma += block_sums[block * 2 * width + j];
-            sum_beta += block_sums[block * 2 * width + width + j];
-        }
-        if (dgamma != NULL) {
-            dgamma[j] = (gamma_beta == 0 ? 0 : dgamma[j]) + sum_gamma;
-        }
-        if (dbeta != NULL) {
-            dbeta[j] = (beta_beta == 0 ? 0 : dbeta[j]) + sum_beta;
-        }
-    }
+    add_block_sums(dgamma, gamma_beta, block_sums, n_blocks, width);
+    add_block_sums(dbeta, beta_beta, block_sums + width, n_blocks, width);
 }
 
 static const mb_op add_layer_norm_op = {"add_layer_norm", add_layer_norm_backward};
 
-mb_tensor *mb_add_layer_norm(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,
-                             double epsilon, double dropout) {
-    if (mb_tape_status(tape) != MB_OK) {
-        return NULL;
+/* What is saved goes to tensors of its own while recording; in inference z takes the place of y. */
+static bool save(mb_tape *tape, mb_node *node, layer_norm_saved *saved, mb_tensor *sum, int64_t n_rows, int64_t width) {
+    if (sum != NULL) {
+        saved->z = mb_tensor_real(sum);
     }
+    if (node == NULL) {
+        return true;
+    }
+    node->saved = saved;
+    node->second_output = sum;
+    saved->rstd = mb_tape_alloc(tape, (size_t)n_rows, sizeof(mb_real));
+    if (sum != NULL) {
+        sum->needs_grad = true;
+        saved->mean = mb_tape_alloc(tape, (size_t)n_rows, sizeof(mb_real));
+    } else {
+        saved->z = mb_tape_alloc(tape, (size_t)(n_rows * width), sizeof(mb_real));
+    }
+    return mb_tape_status(tape) == MB_OK;
+}
+
+/* sum may be NULL. */
+static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsilon, double dropout, mb_tensor *sum) {
+    const mb_tensor *x = inputs[0], *residual = inputs[1], *gamma = inputs[2], *beta = inputs[3];
     int64_t n_rows = x->dims[0], width = x->dims[1];
-    MB_SHAPE_CHECK(gamma->dims[0] == width && beta->dims[0] == width, "add_layer_norm", x, gamma);
+    MB_SHAPE_CHECK(gamma->dims[0] == width && (beta == NULL || beta->dims[0] == width), "add_layer_norm", x, gamma);
     MB_SHAPE_CHECK(residual == NULL || mb_tensor_count(residual) == mb_tensor_count(x), "add_layer_norm", x, residual);
     mb_tensor *y = mb_tape_tensor(tape, 2, x->dims);
     layer_norm_saved *saved = mb_tape_alloc(tape, 1, sizeof *saved);
     if (y == NULL || saved == NULL) {
         return NULL;
     }
-    mb_node *node = mb_tape_append(tape, &add_layer_norm_op, y, (mb_tensor *[]){x, residual, gamma, beta}, 4);
-    *saved = (layer_norm_saved){.xhat = mb_tensor_real(y), .drops = dropout > 0 && mb_tape_recording(tape)};
+    mb_node *node = mb_tape_append(tape, &add_layer_norm_op, y, inputs, 4);
+    *saved = (layer_norm_saved){.z = mb_tensor_real(y), .drops = dropout > 0 && mb_tape_recording(tape)};
     if (saved->drops) {
         saved->site = mb_dropout_site_make(mb_tape_seed(tape), mb_tape_step(tape), mb_tape_next_site(tape), dropout);
     }
-    if (node != NULL) {
-        node->saved = saved;
-        saved->xhat = mb_tape_alloc(tape, (size_t)(n_rows * width), sizeof(mb_real));
-        saved->rstd = mb_tape_alloc(tape, (size_t)n_rows, sizeof(mb_real));
-        if (mb_tape_status(tape) != MB_OK) {
-            return NULL;
-        }
+    if (!save(tape, node, saved, sum, n_rows, width)) {
+        return NULL;
     }
-    const mb_real *g = mb_tensor_real(gamma), *b = mb_tensor_real(beta), *in = mb_tensor_real(x);
+    const mb_real *g = mb_tensor_real(gamma), *b = beta == NULL ? NULL : mb_tensor_real(beta), *in = mb_tensor_real(x);
     const mb_real *skip = residual == NULL ? NULL : mb_tensor_real(residual);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real *xhat = saved->xhat + i * width, *out = mb_tensor_real(y) + i * width;
-        residual_row(saved, i, width, in + i * width, skip == NULL ? NULL : skip + i * width, xhat);
-        mb_real rstd = normalize_row(xhat, width, epsilon);
+        mb_real *z = saved->z + i * width, *out = mb_tensor_real(y) + i * width, *xhat = sum != NULL ? out : z, mean;
+        residual_row(saved, i, width, in + i * width, skip == NULL ? NULL : skip + i * width, z);
+        mb_real rstd = row_statistics(z, width, epsilon, &mean);
         if (saved->rstd != NULL) {
             saved->rstd[i] = rstd;
         }
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            out[j] = xhat[j] * g[j] + b[j];
+        if (saved->mean != NULL) {
+            saved->mean[i] = mean;
         }
+        normalize_row(z, width, mean, rstd, xhat);
+        scale_row(xhat, g, b, width, out);
     }
     return y;
+}
+
+mb_tensor *mb_add_layer_norm(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,
+                             double epsilon, double dropout) {
+    return mb_tape_status(tape) == MB_OK ? forward(tape, (mb_tensor *[]){x, residual, gamma, beta}, epsilon, dropout, NULL)
+                                         : NULL;
+}
+
+mb_tensor *mb_add_layer_norm_sum(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,
+                                 double epsilon, double dropout, mb_tensor **sum) {
+    *sum = mb_tape_status(tape) == MB_OK ? mb_tape_tensor(tape, 2, x->dims) : NULL;
+    return *sum == NULL ? NULL : forward(tape, (mb_tensor *[]){x, residual, gamma, beta}, epsilon, dropout, *sum);
 }

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Sum of a word, a position and a token-type row for each token (Devlin et al. 2019, figure 2). */
+/* Sum of a word, a position and a token-type row for each token (Devlin et al. 2019, figure 2); or of fewer. */
 
 typedef struct embedding_saved {
     const int32_t *ids, *positions, *types;
@@ -15,9 +15,6 @@ enum { SLICE_COLUMNS = 32 };
 
 static void scatter_add(mb_real *table_grad, mb_real beta, int64_t n_rows, const int32_t *rows, const mb_real *dy,
                         int64_t n_tokens, int64_t width) {
-    if (table_grad == NULL) {
-        return;
-    }
     if (beta == 0) {
         memset(table_grad, 0, (size_t)(n_rows * width) * sizeof *table_grad);
     }
@@ -40,8 +37,19 @@ static void embedding_backward(mb_tape *tape, mb_node *node) {
     const int32_t *rows[3] = {saved->ids, saved->positions, saved->types};
     for (int i = 0; i < 3; i++) {
         mb_real beta;
-        mb_real *grad = mb_tape_grad(tape, node->inputs[i], &beta);
-        scatter_add(grad, beta, node->inputs[i]->dims[0], rows[i], node->output->grad, saved->n_tokens, node->output->dims[1]);
+        mb_real *grad = mb_tape_grad(tape, node->inputs[i], &beta); /* NULL for a table that is not there */
+        if (grad != NULL) {
+            scatter_add(grad, beta, node->inputs[i]->dims[0], rows[i], node->output->grad, saved->n_tokens,
+                        node->output->dims[1]);
+        }
+    }
+}
+
+static void add_rows(mb_real *out, const mb_tensor *table, const int32_t *rows, int64_t token, int64_t width) {
+    const mb_real *restrict row = mb_tensor_real(table) + rows[token] * width;
+#pragma omp simd
+    for (int64_t j = 0; j < width; j++) {
+        out[j] += row[j];
     }
 }
 
@@ -53,19 +61,21 @@ mb_tensor *mb_embedding(mb_tape *tape, mb_tensor *word, mb_tensor *position, mb_
         return NULL;
     }
     int64_t width = word->dims[1];
-    MB_SHAPE_CHECK(position->dims[1] == width && type->dims[1] == width, "embedding", word, position);
+    MB_SHAPE_CHECK(position == NULL || position->dims[1] == width, "embedding", word, position);
+    MB_SHAPE_CHECK(type == NULL || type->dims[1] == width, "embedding", word, type);
     mb_tensor *y = mb_tape_tensor(tape, 2, (int64_t[]){n_tokens, width});
     if (y == NULL) {
         return NULL;
     }
-    const mb_real *w = mb_tensor_real(word), *p = mb_tensor_real(position), *t = mb_tensor_real(type);
-    mb_real *out = mb_tensor_real(y);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_tokens; i++) {
-        const mb_real *wi = w + ids[i] * width, *pi = p + positions[i] * width, *ti = t + types[i] * width;
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            out[i * width + j] = wi[j] + pi[j] + ti[j];
+        mb_real *out = mb_tensor_real(y) + i * width;
+        memcpy(out, mb_tensor_real(word) + ids[i] * width, (size_t)width * sizeof *out);
+        if (position != NULL) {
+            add_rows(out, position, positions, i, width);
+        }
+        if (type != NULL) {
+            add_rows(out, type, types, i, width);
         }
     }
     mb_node *node = mb_tape_append(tape, &embedding_op, y, (mb_tensor *[]){word, position, type}, 3);

@@ -50,7 +50,7 @@ static mb_tensor *forward(network *net, mb_tape *tape, double dropout) {
     mb_tape_begin(tape, 3, 17);
     mb_tape_scope scope = mb_tape_scope_begin(tape);
     mb_tensor *h = mb_linear(tape, &p[0], &p[1], &p[2]);
-    h = mb_attention(tape, h, &sequences, HEADS, dropout);
+    h = mb_attention(tape, h, &sequences, &(mb_attention_options){.n_heads = HEADS, .dropout = dropout});
     mb_tensor *inner = mb_linear_activation(tape, h, &p[3], &p[4], MB_ACTIVATION_GELU);
     h = mb_add_layer_norm(tape, mb_linear(tape, inner, &p[5], &p[6]), h, &p[7], &p[6], 1e-12, dropout);
     mb_tape_scope_end(tape, scope, &h);

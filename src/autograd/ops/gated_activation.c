@@ -1,0 +1,133 @@
+#include "autograd/ops.h"
+#include "autograd/ops/activation.h"
+#include "tensor/dropout_mask.h"
+
+/* Gated linear units (Shazeer 2020, "GLU Variants Improve Transformer", equation 5): the halves of z = x W^T are left and
+ * right,
+ *
+ *   y = dropout(f(left) right)        d = mask * dy        dleft = d right f'(left)        dright = d f(left)
+ *
+ * f(left) and f'(left) share an exponential and are computed again in backward: cheaper than to store and read them. */
+
+typedef struct gated_saved {
+    mb_activation activation;
+    mb_dropout_site site;
+    bool drops;
+} gated_saved;
+
+/* One row, for the activation f. Only left's value or both halves' gradients are made, as the caller needs. */
+#define GATE_ROW(f)                                       \
+    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
+        mb_real slope;                                    \
+        y[j] = f(left[j], &slope) * right[j];             \
+    }
+#define GATE_ROW_BACKWARD(f)                              \
+    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
+        mb_real slope, value = f(left[j], &slope);        \
+        mb_real dl = d[j] * right[j] * slope;             \
+        mb_real dr = d[j] * value;                        \
+        dleft[j] = beta == 0 ? dl : dleft[j] + dl;        \
+        dright[j] = beta == 0 ? dr : dright[j] + dr;      \
+    }
+
+static inline mb_real identity(mb_real x, mb_real *derivative) {
+    *derivative = 1;
+    return x;
+}
+
+static void gate_row(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right, mb_real *restrict y,
+                     int64_t n) {
+    switch (activation) {
+    case MB_ACTIVATION_GELU:
+        GATE_ROW(mb_gelu)
+        break;
+    case MB_ACTIVATION_GELU_TANH:
+        GATE_ROW(mb_gelu_tanh)
+        break;
+    case MB_ACTIVATION_RELU:
+        GATE_ROW(mb_relu)
+        break;
+    case MB_ACTIVATION_TANH:
+        GATE_ROW(mb_tanh_activation)
+        break;
+    case MB_ACTIVATION_IDENTITY:
+        GATE_ROW(identity)
+        break;
+    }
+}
+
+static void gate_row_backward(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
+                              const mb_real *restrict d, mb_real beta, mb_real *restrict dleft, mb_real *restrict dright,
+                              int64_t n) {
+    switch (activation) {
+    case MB_ACTIVATION_GELU:
+        GATE_ROW_BACKWARD(mb_gelu)
+        break;
+    case MB_ACTIVATION_GELU_TANH:
+        GATE_ROW_BACKWARD(mb_gelu_tanh)
+        break;
+    case MB_ACTIVATION_RELU:
+        GATE_ROW_BACKWARD(mb_relu)
+        break;
+    case MB_ACTIVATION_TANH:
+        GATE_ROW_BACKWARD(mb_tanh_activation)
+        break;
+    case MB_ACTIVATION_IDENTITY:
+        GATE_ROW_BACKWARD(identity)
+        break;
+    }
+}
+
+static void gated_activation_backward(mb_tape *tape, mb_node *node) {
+    const gated_saved *saved = node->saved;
+    mb_tensor *z = node->inputs[0];
+    const int64_t n_rows = node->output->dims[0], width = node->output->dims[1];
+    mb_real beta;
+    mb_real *dz = mb_tape_grad(tape, z, &beta);
+    if (dz == NULL) {
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n_rows; i++) {
+        mb_real *d = node->output->grad + i * width; /* ours alone: masked in place */
+        const mb_real *left = mb_tensor_real(z) + i * 2 * width;
+        if (saved->drops) { /* y = dropout(...) */
+            mb_dropout_row(&saved->site, (uint32_t)i, width, d, d);
+        }
+        gate_row_backward(saved->activation, left, left + width, d, beta, dz + i * 2 * width, dz + i * 2 * width + width,
+                          width);
+    }
+}
+
+static const mb_op gated_activation_op = {"gated_activation", gated_activation_backward};
+
+mb_tensor *mb_gated_activation(mb_tape *tape, mb_tensor *z, mb_activation activation, double dropout) {
+    if (mb_tape_status(tape) != MB_OK) {
+        return NULL;
+    }
+    const int64_t n_rows = z->dims[0], width = z->dims[1] / 2;
+    MB_SHAPE_CHECK(z->n_dims == 2 && z->dims[1] == 2 * width, "gated_activation", z, z);
+    mb_tensor *y = mb_tape_tensor(tape, 2, (int64_t[]){n_rows, width});
+    gated_saved *saved = mb_tape_alloc(tape, 1, sizeof *saved);
+    if (y == NULL || saved == NULL) {
+        return NULL;
+    }
+    *saved = (gated_saved){.activation = activation, .drops = dropout > 0 && mb_tape_recording(tape)};
+    if (saved->drops) {
+        saved->site = mb_dropout_site_make(mb_tape_seed(tape), mb_tape_step(tape), mb_tape_next_site(tape), dropout);
+    }
+    mb_node *node = mb_tape_append(tape, &gated_activation_op, y, &z, 1);
+    if (node != NULL) {
+        node->saved = saved;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n_rows; i++) {
+        const mb_real *left = mb_tensor_real(z) + i * 2 * width;
+        mb_real *out = mb_tensor_real(y) + i * width;
+        gate_row(activation, left, left + width, out, width);
+        if (saved->drops) {
+            mb_dropout_row(&saved->site, (uint32_t)i, width, out, out);
+        }
+    }
+    return mb_tape_status(tape) == MB_OK ? y : NULL;
+}
