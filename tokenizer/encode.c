@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "tokenizer/normalize_inline.h"
 #include "tokenizer/tokenizer_internal.h"
 
@@ -31,15 +32,8 @@ void mb_encoding_free(mb_encoding *encoding) {
     *encoding = (mb_encoding){0};
 }
 
-/* `array` is the address of a pointer of any type. */
-static bool grow(void *array, size_t capacity, size_t size_bytes) {
-    void *old;
-    memcpy(&old, array, sizeof old);
-    void *grown = realloc(old, capacity * size_bytes);
-    if (grown != NULL) {
-        memcpy(array, &grown, sizeof grown);
-    }
-    return grown != NULL;
+static bool grow(void *array, const mb_encoding *encoding, size_t capacity, size_t size_bytes) {
+    return mb_array_grow(array, encoding->n_tokens * size_bytes, capacity * size_bytes);
 }
 
 mb_status mb_encoding_reserve(mb_encoding *encoding, size_t n_more, mb_error *error) {
@@ -48,11 +42,11 @@ mb_status mb_encoding_reserve(mb_encoding *encoding, size_t n_more, mb_error *er
     }
     size_t capacity = 2 * encoding->capacity + n_more + 64;
     /* Arrays that grew before a failure are larger than `capacity` says, which is harmless. */
-    if (capacity > SIZE_MAX / 16 || !grow(&encoding->ids, capacity, sizeof *encoding->ids) ||
-        !grow(&encoding->starts, capacity, sizeof *encoding->starts) ||
-        !grow(&encoding->ends, capacity, sizeof *encoding->ends) ||
-        !grow(&encoding->words, capacity, sizeof *encoding->words) ||
-        !grow(&encoding->types, capacity, sizeof *encoding->types)) {
+    if (capacity > SIZE_MAX / 16 || !grow(&encoding->ids, encoding, capacity, sizeof *encoding->ids) ||
+        !grow(&encoding->starts, encoding, capacity, sizeof *encoding->starts) ||
+        !grow(&encoding->ends, encoding, capacity, sizeof *encoding->ends) ||
+        !grow(&encoding->words, encoding, capacity, sizeof *encoding->words) ||
+        !grow(&encoding->types, encoding, capacity, sizeof *encoding->types)) {
         return mb_fail(error, MB_ERROR_MEMORY, "no memory for %zu tokens", capacity);
     }
     encoding->capacity = capacity;

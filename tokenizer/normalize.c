@@ -121,7 +121,7 @@ static bool read_reordered(mb_words *words, size_t *n_chars) {
     size_t n_read = 0; /* characters of the raw text: Hugging Face aligns by counting, so spans do not move with their marks */
     for (size_t i = 0; i < n_marks; i++) {
         n_read += !reader->marks[i].inserted;
-        if (mb_unicode_is_accent(reader->compat, reader->marks[i].code)) {
+        if (reader->marks[i].is_accent) {
             continue;
         }
         uint32_t lower[2] = {reader->marks[i].code};

@@ -24,6 +24,7 @@ typedef struct mb_mark {
     uint32_t code;
     unsigned char class; /* canonical combining class */
     bool inserted;       /* by a decomposition, not the first of it */
+    bool is_accent;      /* deleted once the marks are in order */
 } mb_mark;
 
 typedef struct mb_span {

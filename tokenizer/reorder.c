@@ -1,7 +1,8 @@
 #include "tokenizer/reorder.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/array.h"
 
 enum { MB_PARTS_MAX = 2 * MB_DECOMPOSITION_MAX }; /* of the two letters of U+0130 in lower case, in theory */
 
@@ -9,25 +10,17 @@ enum { MB_PARTS_MAX = 2 * MB_DECOMPOSITION_MAX }; /* of the two letters of U+013
 static bool reserve(mb_word_reader *reader, size_t n_marks, size_t n_spans) {
     if (n_marks + MB_PARTS_MAX > reader->mark_capacity) {
         size_t capacity = 2 * reader->mark_capacity + 64;
-        mb_mark *marks = realloc(reader->marks, capacity * sizeof *marks);
-        if (marks == NULL) {
+        if (!mb_array_grow(&reader->marks, n_marks * sizeof *reader->marks, capacity * sizeof *reader->marks) ||
+            !mb_array_grow(&reader->unordered, 0, capacity * sizeof *reader->unordered)) {
             return false;
         }
-        reader->marks = marks;
-        mb_mark *unordered = realloc(reader->unordered, capacity * sizeof *unordered);
-        if (unordered == NULL) {
-            return false;
-        }
-        reader->unordered = unordered;
         reader->mark_capacity = capacity;
     }
     if (n_spans + 1 > reader->span_capacity) {
         size_t capacity = 2 * reader->span_capacity + 64;
-        mb_span *spans = realloc(reader->spans, capacity * sizeof *spans);
-        if (spans == NULL) {
+        if (!mb_array_grow(&reader->spans, n_spans * sizeof *reader->spans, capacity * sizeof *reader->spans)) {
             return false;
         }
-        reader->spans = spans;
         reader->span_capacity = capacity;
     }
     return true;
@@ -104,22 +97,28 @@ bool mb_reorder_run(mb_words *words, size_t *n_marks) {
     while (words->position < words->n_text) {
         size_t n_read, at = words->position;
         uint32_t code = mb_utf8_decode(words->text + at, words->n_text - at, &n_read);
-        if (ends_word(reader->charmap, mb_charmap_get(reader->charmap, code))) {
+        const mb_char_entry entry = mb_charmap_get(reader->charmap, code);
+        if (ends_word(reader->charmap, entry)) {
             break;
         }
         words->position += n_read;
-        if (reader->clean_text && mb_unicode_is_removed(reader->compat, code)) {
+        if (mb_char_kind_of(entry) == MB_CHAR_DROP && reader->clean_text && mb_unicode_is_removed(reader->compat, code)) {
             continue;
         }
         if (!reserve(reader, n, n_spans)) {
             return false;
         }
         reader->spans[n_spans++] = (mb_span){.start = (uint32_t)at, .end = (uint32_t)words->position};
+        if (entry == (mb_char_entry)MB_CHAR_WORD << 29) { /* stays as it is, and is no mark */
+            reader->marks[n++] = (mb_mark){.code = code};
+            continue;
+        }
         uint32_t parts[MB_PARTS_MAX];
         size_t n_parts = expand(words, code, at, parts);
         for (size_t k = 0; k < n_parts; k++, n++) {
+            const bool is_accent = mb_unicode_is_accent(reader->compat, parts[k]);
             unsigned char class = (unsigned char)mb_unicode_combining_class(reader->compat, parts[k]);
-            reader->marks[n] = (mb_mark){.code = parts[k], .class = class, .inserted = k > 0};
+            reader->marks[n] = (mb_mark){.code = parts[k], .class = class, .inserted = k > 0, .is_accent = is_accent};
         }
     }
     order(reader->marks, n, reader->unordered);
