@@ -104,7 +104,27 @@ def train(arguments, directory):
 
     os.makedirs(f"{directory}/hf", exist_ok=True)
     seconds, peer = ours(), theirs()
-    print(json.dumps({"train_seconds": round(seconds, 2), "hf_seconds": round(peer, 2), "ratio": round(peer / seconds, 2)}))
+    result = {"train_seconds": round(seconds, 2), "hf_seconds": round(peer, 2), "ratio": round(peer / seconds, 2)}
+    if arguments.valid:
+        result |= compare_vocabularies(arguments.valid, f"{directory}/trained/vocab.txt", f"{directory}/hf/vocab.txt")
+    print(json.dumps(result))
+
+
+def compare_vocabularies(text, ours, theirs):
+    """Wordpieces a word of a held-out text (both encoded by Hugging Face tokenizers), and how many pieces are in both."""
+    from tokenizers import BertWordPieceTokenizer
+    with open(text, encoding="utf-8") as file:
+        lines = [line for line in file.read().split("\n") if line]
+    counts, pieces = [], []
+    for vocab in (ours, theirs):
+        tokenizer = BertWordPieceTokenizer(vocab, lowercase=True)
+        encodings = tokenizer.encode_batch(lines, add_special_tokens=False)
+        n_words = sum(len(set(e.word_ids)) for e in encodings)
+        counts.append(sum(len(e.ids) for e in encodings) / n_words)
+        pieces.append(set(tokenizer.get_vocab()))
+    return {"pieces_a_word": round(counts[0], 5), "hf_pieces_a_word": round(counts[1], 5),
+            "more_pieces": f"{100 * (counts[0] / counts[1] - 1):+.3f}%", "vocabulary": len(pieces[0]), "hf_vocabulary": len(pieces[1]),
+            "in_both": len(pieces[0] & pieces[1])}
 
 
 def main():
@@ -119,7 +139,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="of the contestants that can")
     parser.add_argument("--peer-fraction", type=float, default=1, help="how much of the text the slower peers get")
     parser.add_argument("--adversarial", action="store_true")
-    parser.add_argument("--train", type=int, metavar="N")
+    parser.add_argument("--train", type=int, metavar="N", help="time the training of a vocabulary of N pieces instead")
+    parser.add_argument("--valid", help="with --train: a held-out text to compare the two vocabularies on")
     arguments = parser.parse_args()
     arguments.python = sys.executable
     with tempfile.TemporaryDirectory() as directory:

@@ -39,6 +39,16 @@ labelled 2 600 > train.tsv
 labelled 3 60 > dev.tsv
 labelled 4 60 > test.tsv
 
+# --- a vocabulary, and one that extends it: the old ids stay, pieces of the new text follow ---
+run tokenizer train --corpus corpus.txt --out vocabulary --vocab-size 60
+awk 'BEGIN { for (i = 0; i < 50; i++) print "zymurgy quaffs zymurgy" }' > domain.txt
+run tokenizer train --corpus domain.txt --out extended --initial-vocab vocabulary --vocab-size 90
+head -n "$(wc -l < vocabulary/vocab.txt)" extended/vocab.txt | cmp - vocabulary/vocab.txt || fail "--initial-vocab moved ids"
+[ "$(echo 'zymurgy quaffs' | "$minibert" tokenizer encode --model extended --format tokens --no-special 2> log)" = "zymurgy quaffs" ] ||
+    fail "--initial-vocab learnt no pieces of the new text"
+[ "$(echo 'zymurgy' | "$minibert" tokenizer encode --model vocabulary --format tokens --no-special 2> log)" != "zymurgy" ] ||
+    fail "the vocabulary to extend knew the word already"
+
 # --- pretrain ---
 shape=(--layers 1 --hidden 64 --heads 2 --intermediate 128 --seq-length 12 --batch-size 32 --vocab-size 200)
 run pretrain --corpus corpus.txt --out model "${shape[@]}" --steps 1000 --lr 3e-3 --dropout 0 --threads 1 > pretrain.json
