@@ -273,7 +273,6 @@ static void backward_head(const attention_saved *saved, const head_view *v, cons
 /* The scratch of all threads, in one piece; `share` is what each gets. */
 typedef struct scratch_plan {
     int64_t scores, head, block, share;
-    bool backward;
     mb_real *memory;
 } scratch_plan;
 
@@ -282,16 +281,16 @@ static bool plan_scratch(mb_tape *tape, const attention_saved *saved, bool backw
     const int64_t rows = longest < saved->block ? longest : saved->block, reach = saved->options.reach;
     const int64_t keys = saved->options.is_local && 2 * reach < longest - rows ? rows + 2 * reach : longest;
     const bool turned = saved->options.rotary != NULL;
-    *plan = (scratch_plan){rows * keys, turned ? longest * size : 0, turned ? rows * size : 0, 0, backward, NULL};
+    *plan = (scratch_plan){rows * keys, turned ? longest * size : 0, turned ? rows * size : 0, 0, NULL};
     plan->share = plan->scores + 2 * plan->head + (backward ? plan->scores + plan->head + plan->block : 0);
     plan->memory = mb_tape_alloc(tape, (size_t)(omp_get_max_threads() * plan->share), sizeof *plan->memory);
     return plan->memory != NULL;
 }
 
-static scratch my_scratch(const scratch_plan *plan) {
+static scratch my_scratch(const scratch_plan *plan, bool backward) {
     mb_real *at = plan->memory + omp_get_thread_num() * plan->share;
     scratch mine = {.p = at, .q = at + plan->scores, .k = at + plan->scores + plan->head};
-    if (plan->backward) {
+    if (backward) {
         mine.r = mine.k + plan->head;
         mine.dk = mine.r + plan->scores;
         mine.dq = mine.dk + plan->head;
@@ -312,7 +311,7 @@ static void attention_backward(mb_tape *tape, mb_node *node) {
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < (int64_t)saved->sequences.n * saved->options.n_heads; task++) {
         const head_view v = view_of(saved, task);
-        const scratch mine = my_scratch(&plan);
+        const scratch mine = my_scratch(&plan, true);
         backward_head(saved, &v, mb_tensor_real(qkv), node->output->grad, dqkv, beta, &mine);
     }
     mb_tape_scratch_drop(tape, mark);
@@ -376,7 +375,7 @@ mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *seque
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < (int64_t)sequences->n * options->n_heads; task++) {
         const head_view v = view_of(saved, task);
-        const scratch mine = my_scratch(&plan);
+        const scratch mine = my_scratch(&plan, false);
         forward_head(saved, &v, mb_tensor_real(qkv), mb_tensor_real(y), &mine);
     }
     mb_tape_scratch_drop(tape, mark);
