@@ -113,9 +113,9 @@ void mb_word_step_free(mb_word_step *step) {
     *step = (mb_word_step){0};
 }
 
-static float *zero_row(mb_word_step *step, const mb_word_model *model, int64_t *n_used) {
-    float *row = step->rows + *n_used * model->stride;
-    *n_used += 1;
+static float *zero_row(mb_word_step *step, const mb_word_model *model) {
+    float *row = step->rows + step->n_rows_used * model->stride;
+    step->n_rows_used++;
     memset(row, 0, (size_t)model->stride * sizeof *row);
     return row;
 }
@@ -141,13 +141,13 @@ static void set_direct_inputs(mb_word_step *step, const mb_word_model *model, co
 }
 
 /* Inputs that are means of rows: of a window's words (CBOW), of a word's parts. */
-static void set_hidden_inputs(mb_word_step *step, const mb_word_model *model, const mb_example *example, int64_t *n_used) {
+static void set_hidden_inputs(mb_word_step *step, const mb_word_model *model, const mb_example *example) {
     mb_pairs *pairs = &step->pairs;
     pairs->n_in = model->cbow ? 1 : example->n_in;
     for (int i = 0; i < pairs->n_in; i++) {
-        float *hidden = zero_row(step, model, n_used);
+        float *hidden = zero_row(step, model);
         pairs->in[i] = hidden;
-        pairs->in_sum[i] = zero_row(step, model, n_used);
+        pairs->in_sum[i] = zero_row(step, model);
         for (int k = 0; model->cbow && k < example->n_in; k++) {
             add_word(model, example->in[k], 1.0f / (float)example->n_in, hidden);
         }
@@ -179,12 +179,12 @@ static void spread_hidden(mb_word_step *step, const mb_word_model *model, const 
 
 void mb_word_step_train(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha) {
     const bool is_direct = !model->cbow && !model->subwords;
-    int64_t n_used = 0;
+    mb_word_step_clear(step);
     set_outputs(step, model, example);
     if (is_direct) {
         set_direct_inputs(step, model, example);
     } else {
-        set_hidden_inputs(step, model, example, &n_used);
+        set_hidden_inputs(step, model, example);
     }
     mb_pairs_train(&step->pairs, model->width, alpha, &step->loss);
     step->n_pairs += step->pairs.n_in;
@@ -209,22 +209,20 @@ static bool add_later(mb_word_step *step, float *row, const float *change, float
 
 bool mb_word_step_compute(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha) {
     mb_pairs *pairs = &step->pairs;
-    int64_t n_used = 0;
     bool fine = true;
-    step->n_later = 0;
     set_outputs(step, model, example);
     for (int o = 0; fine && o < pairs->n_out; o++) {
         float *row = pairs->out_sum[o];
-        pairs->out_sum[o] = zero_row(step, model, &n_used);
+        pairs->out_sum[o] = zero_row(step, model);
         fine = add_later(step, row, pairs->out_sum[o], 1);
     }
     if (!model->cbow && !model->subwords) {
         set_direct_inputs(step, model, example);
         for (int i = 0; i < pairs->n_in; i++) {
-            pairs->in_sum[i] = zero_row(step, model, &n_used);
+            pairs->in_sum[i] = zero_row(step, model);
         }
     } else {
-        set_hidden_inputs(step, model, example, &n_used);
+        set_hidden_inputs(step, model, example);
     }
     mb_pairs_train(pairs, model->width, alpha, &step->loss);
     step->n_pairs += pairs->n_in;

@@ -39,7 +39,7 @@ typedef struct mb_word_step {
     mb_loss_sum loss;
     int64_t n_pairs; /* of an input and a word that belongs to it */
     float *rows;     /* hidden states and changes, n_rows of them */
-    int64_t n_rows;
+    int64_t n_rows, n_rows_used;
     mb_row_change *later; /* changes not applied by the step itself */
     int64_t n_later, later_capacity;
 } mb_word_step;
@@ -49,8 +49,12 @@ mb_status mb_word_step_init(mb_word_step *step, const mb_word_model *model, int6
 void mb_word_step_free(mb_word_step *step);
 /* Skip-Gram: each word of `example` against the outputs. CBOW: the mean of their vectors. Changes the model at once. */
 void mb_word_step_train(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha);
-/* The same, but the changes wait in step->later. They point into step->rows until the next call. False without memory. */
+/* The same, but the changes wait: each call adds its own to step->later, with their numbers in step->rows, which must have room
+ * (2 * example->n_in + example->n_out suffice for one), until mb_word_step_clear. False without memory. */
 bool mb_word_step_compute(mb_word_step *step, const mb_word_model *model, const mb_example *example, float alpha);
+static inline void mb_word_step_clear(mb_word_step *step) {
+    step->n_rows_used = step->n_later = 0;
+}
 /* Fetches what mb_word_step_train will read. */
 void mb_word_model_prefetch(const mb_word_model *model, const mb_example *example);
 

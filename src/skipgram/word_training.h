@@ -25,10 +25,11 @@ typedef struct mb_word_training {
  * in a row may lose an update, and no two runs are the same. MB_ERROR_INTERRUPTED leaves a model that can be saved. */
 mb_status mb_word_training_run(mb_word_training *training, mb_error *error);
 
-/* The text is cut into MB_ORDERED_RANGES ranges, whatever the number of threads. A round takes a few examples of each, computes
- * their changes from the vectors as they are, then adds them in the order of the ranges; each row is changed by one thread.
- * An example thus sees vectors up to a round old. */
+/* The text is cut into MB_ORDERED_RANGES ranges, whatever the number of threads. A round takes MB_ORDERED_WINDOWS examples of
+ * each, computes their changes from the vectors as they are, then adds them in the order of the ranges; each row is changed by
+ * one thread. An example thus sees vectors up to a round old. Threads wait for each other twice a round, and soon give up the
+ * processor if they must. */
 mb_status mb_word_training_run_ordered(mb_word_training *training, mb_error *error);
-enum { MB_ORDERED_RANGES = 32, MB_ORDERED_WINDOWS = 4 };
+enum { MB_ORDERED_RANGES = 32, MB_ORDERED_WINDOWS = 8 };
 
 #endif

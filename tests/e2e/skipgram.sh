@@ -66,6 +66,21 @@ done
 run skipgram --corpus text.txt --out unk.vec --size 10 --epochs 1 --unk --max-vocab 5 > /dev/null
 grep -q '^\[UNK\] ' unk.vec || fail "--unk made no [UNK]"
 
+# --- phrases: both spellings, and vectors of them ---
+awk 'BEGIN { for (i = 0; i < 300; i++) printf "in new york w%d\n\n", i % 20 }' > city.txt
+run phrases --corpus city.txt --out joined.txt --threshold 2.8 > phrases.json
+run phrases -train city.txt -output joined2.txt -threshold 2.8 -min-count 5 -debug 2 --threads 3 > /dev/null
+cmp joined.txt joined2.txt || fail "the two spellings of phrases differ"
+[ "$(head -n 1 joined.txt)" = "in_new york w0" ] || fail "phrases: $(head -n 1 joined.txt)"
+run phrases --corpus city.txt --out joined.txt --threshold 2.8 --passes 2 > /dev/null
+[ "$(tr _ ' ' < joined.txt | cmp - city.txt 2>&1)" = "" ] || fail "phrases changed more than white space"
+grep -q '^in_new_york' joined.txt || fail "phrases --passes 2: $(head -n 1 joined.txt)"
+run skipgram --corpus joined.txt --out joined.vec --size 8 --epochs 1 > /dev/null
+grep -q '^in_new_york' joined.vec || fail "a phrase has no vector"
+refuse 2 "--out FILE is missing" phrases --corpus city.txt
+refuse 1 "'missing.txt'" phrases --corpus missing.txt --out x
+refuse 1 "lower --min-count" phrases --corpus city.txt --out x --min-count 100000
+
 # --- analogies, neighbors ---
 run skipgram --corpus text.txt --out words.vec --size 30 --window 3 --sample 0 --epochs 30 --alpha 0.01 > /dev/null
 printf ': topic\nking1 queen1 KING2 queen2\nking3 land3 king4 land4\n: gram-none\na b c d\n' > questions.txt
