@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/model_*: small seeded BERTs written by transformers, a batch, and what PyTorch computes in double precision.
+"""Makes tests/golden/model_*: small seeded BERTs and ModernBERTs written by transformers, a batch, and what PyTorch computes in double precision.
 
     python3 scripts/golden/model.py [tests/golden]        (needs torch, transformers and safetensors)
 
@@ -7,13 +7,23 @@ model_pretraining/, model_classifier/     directories as save_pretrained writes 
 model_gelu, _gelu_new, _relu.safetensors  the batch (I32, packed: no padding), logits, losses and every named gradient of
                                           BertForPreTraining with that activation
 model_classifier.safetensors              the same of BertForSequenceClassification
+model_modernbert/, _modernbert_classifier/ and the .safetensors beside them: the same of ModernBertForMaskedLM, and of
+                                          ModernBertForSequenceClassification with every bias, mean pooling and another pattern of
+                                          local layers; in both a local layer sees less than the longest sequence
 """
 import pathlib
 import sys
 
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertForPreTraining, BertForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForPreTraining,
+    BertForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertForSequenceClassification,
+)
 
 LENGTHS = [7, 1, 12, 4]  # 1: a sequence of [CLS] alone; 12: the longest the model has positions for
 SIZES = dict(
@@ -27,6 +37,21 @@ SIZES = dict(
     attention_probs_dropout_prob=0.0,
     attn_implementation="eager",
 )
+MODERN_SIZES = dict(
+    vocab_size=40,
+    hidden_size=24,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    intermediate_size=20,
+    max_position_embeddings=12,
+    local_attention=5,
+    pad_token_id=0,
+    cls_token_id=2,
+    sep_token_id=3,
+    bos_token_id=2,
+    eos_token_id=3,
+    attn_implementation="eager",
+)
 
 
 def randomize(model):
@@ -34,7 +59,7 @@ def randomize(model):
     for name, parameter in model.named_parameters():
         with torch.no_grad():
             parameter.normal_(0.0, 0.3)
-            if "LayerNorm.weight" in name:
+            if "LayerNorm.weight" in name or "norm.weight" in name:
                 parameter.add_(1.0)
 
 
@@ -118,8 +143,66 @@ def classifier(out):
     write(out / "model_classifier.safetensors", batch_ints(batch) | {"labels": labels}, reals, model)
 
 
+def sequences_alone(batch):
+    """Each sequence by itself: transformers' sliding window leaves a padded query nothing to see, which gives NaN."""
+    return [batch["input_ids"][b : b + 1, :length] for b, length in enumerate(LENGTHS)]
+
+
+def modern_ints(batch):
+    return batch_ints(batch | {"token_type_ids": torch.zeros_like(batch["input_ids"])})
+
+
+def modernbert(out):
+    torch.manual_seed(20241218)
+    model = ModernBertForMaskedLM(ModernBertConfig(**MODERN_SIZES, global_attn_every_n_layers=2))
+    randomize(model)
+    model.save_pretrained(out / "model_modernbert")
+    model.double().eval()
+    batch = make_batch()
+    rows = [1, 3, 6, 7, 8, 12, 19, 23]
+    targets = torch.randint(1, MODERN_SIZES["vocab_size"], (len(rows),))
+    outputs = [model(input_ids=ids, output_hidden_states=True) for ids in sequences_alone(batch)]
+    logits = torch.cat([output.logits[0] for output in outputs])[rows]
+    loss = torch.nn.functional.cross_entropy(logits, targets)
+    loss.backward()
+    layers = zip(*(output.hidden_states for output in outputs), strict=True)
+    reals = {f"hidden.{i}": torch.cat([hidden[0] for hidden in layer]) for i, layer in enumerate(layers)}
+    reals |= {"masked_lm_logits": logits, "loss": loss.reshape(1)}
+    write(out / "model_modernbert.safetensors", modern_ints(batch) | {"rows": rows, "targets": targets}, reals, model)
+
+
+def modernbert_classifier(out):
+    torch.manual_seed(20250113)
+    config = ModernBertConfig(
+        **MODERN_SIZES,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        hidden_activation="gelu_new",
+        classifier_activation="relu",
+        classifier_pooling="mean",
+        attention_bias=True,
+        mlp_bias=True,
+        norm_bias=True,
+        classifier_bias=True,
+        num_labels=3,
+        problem_type="single_label_classification",
+    )
+    model = ModernBertForSequenceClassification(config)
+    randomize(model)
+    model.save_pretrained(out / "model_modernbert_classifier")
+    model.double().eval()
+    batch = make_batch()
+    labels = torch.tensor([2, 0, 1, 2])
+    logits = torch.cat([model(input_ids=ids).logits for ids in sequences_alone(batch)])
+    loss = torch.nn.functional.cross_entropy(logits, labels)
+    loss.backward()
+    reals = {"logits": logits, "loss": loss.reshape(1)}
+    write(out / "model_modernbert_classifier.safetensors", modern_ints(batch) | {"labels": labels}, reals, model)
+
+
 if __name__ == "__main__":
     directory = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
     directory.mkdir(parents=True, exist_ok=True)
     pretraining(directory)
     classifier(directory)
+    modernbert(directory)
+    modernbert_classifier(directory)

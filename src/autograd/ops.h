@@ -75,9 +75,9 @@ mb_tensor *mb_gather_rows(mb_tape *tape, mb_tensor *x, const int32_t *rows, int6
  * big batch), accumulated micro-batches give exactly the big batch's gradient. */
 mb_tensor *mb_cross_entropy(mb_tape *tape, mb_tensor *logits, const int32_t *targets, double scale);
 
-/* The masked-LM output: logits = x weight^T + bias with weight the (V,H) word table, then cross entropy as above, in chunks of
- * rows, so that the (M,V) logits never exist at once. *n_correct (may be NULL) counts rows whose largest logit is the target.
- * The result's gradient must be 1 (it is the loss or a summand of it). */
+/* The masked-LM output: logits = x weight^T + bias (NULL: none) with weight the (V,H) word table, then cross entropy as above,
+ * in chunks of rows, so that the (M,V) logits never exist at once. *n_correct (may be NULL) counts rows whose largest logit is
+ * the target. The result's gradient must be 1 (it is the loss or a summand of it). */
 mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, const int32_t *targets,
                                    double scale, int64_t *n_correct);
 

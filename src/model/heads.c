@@ -1,23 +1,61 @@
+#include <math.h>
+
 #include "autograd/ops.h"
 #include "model/layers.h"
 
-void mb_heads_declare(mb_model *model) {
+static bool is_classifier(const mb_model *model) {
+    return model->head == MB_HEAD_CLASSIFIER || model->head == MB_HEAD_TOKEN_CLASSIFIER;
+}
+
+static void declare_bert(mb_model *model) {
     mb_head_weights *heads = &model->heads;
     const mb_model_config *config = &model->config;
     const int64_t h = config->hidden_size;
     if (model->has_pooler) {
-        heads->pooler = mb_model_declare_linear(model, h, h, "bert.pooler.dense");
+        heads->pooler = mb_model_declare_linear(model, h, h, true, "bert.pooler.dense");
     }
     if (model->head == MB_HEAD_MASKED_LM || model->head == MB_HEAD_PRETRAINING) {
-        heads->transform = mb_model_declare_linear(model, h, h, "cls.predictions.transform.dense");
+        heads->transform = mb_model_declare_linear(model, h, h, true, "cls.predictions.transform.dense");
         heads->transform_norm = mb_model_declare_norm(model, "cls.predictions.transform.LayerNorm");
         heads->decoder_bias = mb_model_declare(model, 0, config->vocab_size, MB_INIT_ZERO, false, "cls.predictions", "bias");
     }
     if (model->head == MB_HEAD_PRETRAINING) {
-        heads->seq_relationship = mb_model_declare_linear(model, 2, h, "cls.seq_relationship");
+        heads->seq_relationship = mb_model_declare_linear(model, 2, h, true, "cls.seq_relationship");
     }
-    if (model->head == MB_HEAD_CLASSIFIER || model->head == MB_HEAD_TOKEN_CLASSIFIER) {
-        heads->classifier = mb_model_declare_linear(model, config->n_labels, h, "classifier");
+    if (is_classifier(model)) {
+        heads->classifier = mb_model_declare_linear(model, config->n_labels, h, true, "classifier");
+    }
+}
+
+/* The same dense, activation and norm stand before every output layer. The deviations are those of transformers' ModernBERT. */
+static void declare_modernbert(mb_model *model) {
+    mb_head_weights *heads = &model->heads;
+    const mb_model_config *config = &model->config;
+    const int64_t h = config->hidden_size;
+    if (model->head == MB_HEAD_NONE) {
+        return;
+    }
+    heads->transform = mb_model_declare_linear(model, h, h, config->head_bias, "head.dense");
+    heads->transform_norm = mb_model_declare_norm(model, "head.norm");
+    if (heads->transform.weight) {
+        mb_model_view(model, heads->transform.weight)->init_scale = 1 / sqrt(2.0 * config->n_layers);
+    }
+    if (model->head == MB_HEAD_MASKED_LM && config->decoder_bias) {
+        heads->decoder_bias = mb_model_declare(model, 0, config->vocab_size, MB_INIT_ZERO, false, "decoder", "bias");
+    }
+    if (is_classifier(model)) {
+        heads->classifier = mb_model_declare_linear(model, config->n_labels, h, true, "classifier");
+        if (heads->classifier.weight) {
+            mb_model_view(model, heads->classifier.weight)->init_scale = 1 / (sqrt((double)h) * config->initializer_range);
+        }
+    }
+}
+
+void mb_heads_declare(mb_model *model) {
+    if (model->config.layout == MB_LAYOUT_BERT) {
+        declare_bert(model);
+    } else {
+        declare_modernbert(model);
     }
 }
 
@@ -27,24 +65,31 @@ mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *i
     return mb_linear_activation(tape, first, model->heads.pooler.weight, model->heads.pooler.bias, MB_ACTIVATION_TANH);
 }
 
-/* LN(activation(W h + b)) on the chosen rows alone: (M,H). */
-static mb_tensor *transform(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
+/* LN(activation(W x + b)): (M,H). */
+static mb_tensor *transform(const mb_model *model, mb_tape *tape, mb_tensor *x) {
     const mb_head_weights *heads = &model->heads;
-    MB_SHAPE_CHECK(heads->decoder_bias != NULL, "the masked-LM head", hidden, hidden);
-    mb_tensor *x = mb_gather_rows(tape, hidden, rows, n_rows);
-    x = mb_linear_activation(tape, x, heads->transform.weight, heads->transform.bias, model->config.activation);
-    return mb_add_layer_norm(tape, x, NULL, heads->transform_norm.gamma, heads->transform_norm.beta,
-                             model->config.layer_norm_epsilon, 0);
+    const mb_model_config *config = &model->config;
+    const mb_activation activation = config->layout == MB_LAYOUT_BERT ? config->activation : config->head_activation;
+    x = mb_linear_activation(tape, x, heads->transform.weight, heads->transform.bias, activation);
+    return mb_add_layer_norm(tape, x, NULL, heads->transform_norm.gamma, heads->transform_norm.beta, config->layer_norm_epsilon,
+                             0);
+}
+
+/* On the chosen rows alone. */
+static mb_tensor *transform_rows(const mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
+    MB_SHAPE_CHECK(model->head == MB_HEAD_MASKED_LM || model->head == MB_HEAD_PRETRAINING, "the masked-LM head", hidden,
+                   hidden);
+    return transform(model, tape, mb_gather_rows(tape, hidden, rows, n_rows));
 }
 
 mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,
                                    const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct) {
-    mb_tensor *x = transform(model, tape, hidden, rows, n_masked);
+    mb_tensor *x = transform_rows(model, tape, hidden, rows, n_masked);
     return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, targets, scale, n_correct);
 }
 
 mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
-    mb_tensor *x = transform(model, tape, hidden, rows, n_rows);
+    mb_tensor *x = transform_rows(model, tape, hidden, rows, n_rows);
     return mb_linear(tape, x, model->embeddings.word, model->heads.decoder_bias);
 }
 
@@ -54,9 +99,21 @@ mb_tensor *mb_model_next_sentence_logits(mb_model *model, mb_tape *tape, const m
     return mb_linear(tape, pooled, model->heads.seq_relationship.weight, model->heads.seq_relationship.bias);
 }
 
+/* What a classifier of sequences reads, (B,H). */
+static mb_tensor *summarize(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
+    if (model->has_pooler) {
+        return mb_model_pool(model, tape, input, hidden);
+    }
+    return model->config.mean_pooling ? mb_mean_rows(tape, hidden, &input->sequences)
+                                      : mb_gather_rows(tape, hidden, input->sequences.offsets, input->sequences.n);
+}
+
 mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
     MB_SHAPE_CHECK(model->heads.classifier.weight != NULL, "the classifier", hidden, hidden);
-    mb_tensor *x = model->head == MB_HEAD_CLASSIFIER ? mb_model_pool(model, tape, input, hidden) : hidden;
+    mb_tensor *x = model->head == MB_HEAD_CLASSIFIER ? summarize(model, tape, input, hidden) : hidden;
+    if (model->config.layout == MB_LAYOUT_MODERNBERT) {
+        x = transform(model, tape, x);
+    }
     x = mb_dropout(tape, x, model->config.classifier_dropout);
     return mb_linear(tape, x, model->heads.classifier.weight, model->heads.classifier.bias);
 }

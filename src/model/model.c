@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/layers.h"
+#include "model/layout.h"
 #include "model/safetensors.h"
 
 /* --- declaring --- */
@@ -26,17 +27,23 @@ mb_tensor *mb_model_declare(mb_model *model, int64_t rows, int64_t columns, mb_i
     return &model->tensors[index];
 }
 
-mb_linear_weights mb_model_declare_linear(mb_model *model, int64_t n_outputs, int64_t n_inputs, const char *prefix) {
+mb_linear_weights mb_model_declare_linear(mb_model *model, int64_t n_outputs, int64_t n_inputs, bool bias, const char *prefix) {
     mb_linear_weights linear;
     linear.weight = mb_model_declare(model, n_outputs, n_inputs, MB_INIT_NORMAL, false, prefix, "weight");
-    linear.bias = mb_model_declare(model, 0, n_outputs, MB_INIT_ZERO, false, prefix, "bias");
+    linear.bias = bias ? mb_model_declare(model, 0, n_outputs, MB_INIT_ZERO, false, prefix, "bias") : NULL;
     return linear;
+}
+
+mb_param *mb_model_view(mb_model *model, const mb_tensor *tensor) {
+    return tensor ? &model->params.views[tensor - model->tensors] : NULL;
 }
 
 mb_norm_weights mb_model_declare_norm(mb_model *model, const char *prefix) {
     mb_norm_weights norm;
     norm.gamma = mb_model_declare(model, 0, model->config.hidden_size, MB_INIT_ONE, false, prefix, "weight");
-    norm.beta = mb_model_declare(model, 0, model->config.hidden_size, MB_INIT_ZERO, false, prefix, "bias");
+    norm.beta = model->config.norm_bias
+                    ? mb_model_declare(model, 0, model->config.hidden_size, MB_INIT_ZERO, false, prefix, "bias")
+                    : NULL;
     return norm;
 }
 
@@ -46,6 +53,9 @@ static mb_status no_memory(mb_error *error) {
 
 mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool has_pooler, mb_model **out, mb_error *error) {
     *out = NULL;
+    if (!mb_head_architecture(config->layout, head)) {
+        return mb_fail(error, MB_ERROR_USAGE, "a ModernBERT has no next-sentence head: pretrain it on masked words alone");
+    }
     mb_model *model = calloc(1, sizeof *model);
     if (!model) {
         return no_memory(error);
@@ -64,13 +74,8 @@ mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool
         return status;
     }
     mb_embeddings_declare(model);
-    const size_t first_hidden = model->params.n_views;
     for (int32_t i = 0; i < config->n_layers; i++) {
         mb_encoder_layer_declare(model, i);
-    }
-    for (size_t i = first_hidden; i < model->params.n_views; i++) {
-        mb_param *view = &model->params.views[i];
-        view->n_matrices = view->n_dims == 2 ? 1 : 0;
     }
     mb_heads_declare(model);
     if (model->out_of_memory) {
@@ -92,12 +97,37 @@ void mb_model_bind_tensors(mb_model *model) {
     }
 }
 
+static mb_status make_angles(mb_model *model, mb_error *error) {
+    const mb_model_config *config = &model->config;
+    const int64_t head_size = config->hidden_size / config->n_heads;
+    mb_rotary_free(&model->global_angles);
+    mb_rotary_free(&model->local_angles);
+    mb_status status = mb_rotary_new(config->max_positions, head_size, config->global_theta, &model->global_angles, error);
+    return status == MB_OK ? mb_rotary_new(config->max_positions, head_size, config->local_theta, &model->local_angles, error)
+                           : status;
+}
+
 mb_status mb_model_allocate(mb_model *model, bool trainable, mb_error *error) {
     mb_status status = mb_params_allocate(&model->params, trainable, error);
+    if (status == MB_OK && model->config.rotary) {
+        status = make_angles(model, error);
+    }
     if (status == MB_OK) {
         mb_model_bind_tensors(model);
     }
     return status;
+}
+
+mb_status mb_model_extend_positions(mb_model *model, int32_t n, mb_error *error) {
+    if (n <= model->config.max_positions) {
+        return MB_OK;
+    }
+    if (!model->config.rotary) {
+        return mb_fail(error, MB_ERROR_USAGE, "the model has embeddings for %d positions and cannot be extended to %d",
+                       model->config.max_positions, n);
+    }
+    model->config.max_positions = n;
+    return make_angles(model, error);
 }
 
 /* --- new and free --- */
@@ -112,8 +142,10 @@ mb_status mb_model_new(const mb_model_config *config, mb_head head, uint64_t see
     if (classifies && config->n_labels == 0) {
         return mb_fail(error, MB_ERROR_USAGE, "a classifier needs labels, and the model's configuration has none");
     }
+    const bool has_pooler =
+        mb_layout_part_tensor(config->layout, MB_PART_POOLER) && head != MB_HEAD_MASKED_LM && head != MB_HEAD_TOKEN_CLASSIFIER;
     mb_model *model;
-    status = mb_model_declare_all(config, head, head != MB_HEAD_MASKED_LM && head != MB_HEAD_TOKEN_CLASSIFIER, &model, error);
+    status = mb_model_declare_all(config, head, has_pooler, &model, error);
     if (!model) {
         return status;
     }
@@ -132,6 +164,8 @@ void mb_model_free(mb_model *model) {
     if (model) {
         mb_params_free(&model->params);
         mb_map_close(&model->weights_map);
+        mb_rotary_free(&model->global_angles);
+        mb_rotary_free(&model->local_angles);
         mb_model_config_free(&model->config);
         free(model->tensors);
         free(model->layers);
@@ -143,7 +177,7 @@ void mb_model_free(mb_model *model) {
 
 static mb_status save_config(const mb_model *model, const char *dir, mb_error *error) {
     char *path = mb_path_join(dir, "config.json");
-    json_t *json = mb_model_config_to_json(&model->config, mb_head_architecture(model->head));
+    json_t *json = mb_model_config_to_json(&model->config, mb_head_architecture(model->config.layout, model->head));
     mb_status status = path && json ? mb_json_save(path, json, error)
                                     : mb_fail(error, MB_ERROR_MEMORY, "out of memory writing the configuration to '%s'", dir);
     json_decref(json);
@@ -151,9 +185,10 @@ static mb_status save_config(const mb_model *model, const char *dir, mb_error *e
     return status;
 }
 
-/* BertModel's names are those of the other heads without "bert.". */
+/* The names of an encoder saved alone are those of the other heads without the prefix. */
 static mb_status save_weights(const mb_model *model, const char *dir, mb_error *error) {
     const mb_params *params = &model->params;
+    const size_t n_cut = model->head == MB_HEAD_NONE ? strlen(mb_layouts[model->config.layout].prefix) : 0;
     char *path = mb_path_join(dir, "model.safetensors");
     mb_safetensors_entry *entries = calloc(params->n_views, sizeof *entries);
     if (!path || !entries) {
@@ -163,9 +198,8 @@ static mb_status save_weights(const mb_model *model, const char *dir, mb_error *
     }
     for (size_t i = 0; i < params->n_views; i++) {
         const mb_param *view = &params->views[i];
-        entries[i] = (mb_safetensors_entry){.name = model->head == MB_HEAD_NONE ? view->name + strlen("bert.") : view->name,
-                                            .n_dims = view->n_dims,
-                                            .data = mb_params_weights(params, view)};
+        entries[i] =
+            (mb_safetensors_entry){.name = view->name + n_cut, .n_dims = view->n_dims, .data = mb_params_weights(params, view)};
         memcpy(entries[i].dims, view->dims, sizeof view->dims);
     }
     mb_status status = mb_safetensors_save(path, entries, params->n_views, error);
@@ -207,27 +241,21 @@ bool mb_model_has_pooler(const mb_model *model) {
     return model->has_pooler;
 }
 
-const char *mb_head_architecture(mb_head head) {
-    static const char *const names[] = {[MB_HEAD_NONE] = "BertModel",
-                                        [MB_HEAD_MASKED_LM] = "BertForMaskedLM",
-                                        [MB_HEAD_PRETRAINING] = "BertForPreTraining",
-                                        [MB_HEAD_CLASSIFIER] = "BertForSequenceClassification",
-                                        [MB_HEAD_TOKEN_CLASSIFIER] = "BertForTokenClassification"};
-    return names[head];
-}
-
 void mb_model_freeze_encoder(mb_model *model, bool frozen) {
+    const char *const *prefixes = mb_layouts[model->config.layout].encoder;
     for (size_t i = 0; i < model->params.n_views; i++) {
         mb_param *view = &model->params.views[i];
-        if (strncmp(view->name, "bert.embeddings.", 16) == 0 || strncmp(view->name, "bert.encoder.", 13) == 0) {
-            view->frozen = frozen;
+        for (int k = 0; prefixes[k]; k++) {
+            if (strncmp(view->name, prefixes[k], strlen(prefixes[k])) == 0) {
+                view->frozen = frozen;
+            }
         }
     }
     mb_model_bind_tensors(model);
 }
 
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier) {
-    model->config.hidden_dropout = hidden;
+    model->config.hidden_dropout = model->config.embedding_dropout = hidden;
     model->config.attention_dropout = attention;
     model->config.classifier_dropout = classifier;
 }

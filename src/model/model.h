@@ -1,4 +1,4 @@
-/* BERT (Devlin et al. 2019): embeddings, post-LN encoder, heads, over packed sequences.
+/* BERT (Devlin et al. 2019) and ModernBERT (Warner et al. 2024): embeddings, encoder, heads, over packed sequences.
  *
  *     mb_model *model;
  *     mb_model_load("dir", MB_HEAD_NONE, false, &model, &error);
@@ -21,13 +21,14 @@
 typedef enum mb_head {
     MB_HEAD_NONE,             /* BertModel: encoder, and the pooler unless loaded from a file that has none */
     MB_HEAD_MASKED_LM,        /* BertForMaskedLM (no pooler) */
-    MB_HEAD_PRETRAINING,      /* BertForPreTraining: masked LM and next sentence */
-    MB_HEAD_CLASSIFIER,       /* BertForSequenceClassification: pooler, dropout, classifier */
-    MB_HEAD_TOKEN_CLASSIFIER, /* BertForTokenClassification */
+    MB_HEAD_PRETRAINING,      /* BertForPreTraining: masked LM and next sentence; not in ModernBERT's layout */
+    MB_HEAD_CLASSIFIER,       /* BertForSequenceClassification: pooler, dropout, classifier. ModernBERT: first token or mean,
+                                 dense, activation, norm, dropout, classifier */
+    MB_HEAD_TOKEN_CLASSIFIER, /* BertForTokenClassification. ModernBERT: dense, activation, norm, dropout, classifier */
 } mb_head;
 
 /* One batch as the model sees it: N packed tokens. Positions count from 0 in each sequence and are derived from `sequences`
- * by mb_model_encode; types may be NULL (all 0). Arrays live until the tape's next step. */
+ * by mb_model_encode; types may be NULL (all 0) and mean nothing to ModernBERT. Arrays live until the tape's next step. */
 typedef struct mb_model_input {
     int64_t n_tokens;
     const int32_t *ids;   /* N */
@@ -65,16 +66,21 @@ const mb_model_config *mb_model_get_config(const mb_model *model);
 mb_head mb_model_get_head(const mb_model *model);
 mb_params *mb_model_params(mb_model *model);
 size_t mb_model_n_new_views(const mb_model *model);
-const char *mb_head_architecture(mb_head head); /* "BertForMaskedLM" ... */
+/* "BertForMaskedLM" ...; NULL: the layout has no such head. */
+const char *mb_head_architecture(mb_layout layout, mb_head head);
+const char *mb_head_description(mb_head head); /* "a masked language model" ... */
 /* Freeze: embeddings and encoder get no gradients, and their views are marked `frozen` for the optimiser. The pooler and the
  * heads go on learning. */
 void mb_model_freeze_encoder(mb_model *model, bool frozen);
-/* Probabilities in [0,1) for the coming steps; they are saved in config.json. */
+/* Positions for longer sequences than until now; only a model with rotary positions can have more (MB_ERROR_USAGE). */
+mb_status mb_model_extend_positions(mb_model *model, int32_t n, mb_error *error);
+/* Probabilities in [0,1) for the coming steps; they are saved in config.json. `hidden` goes for the embeddings too. */
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier);
 bool mb_model_has_pooler(const mb_model *model);
 
 /* Last hidden states (N,H). A sequence longer than max_positions is a bug of the caller and aborts. all_hidden (may be NULL):
- * n_layers + 1 entries, [0] the embeddings' output; only valid on a recording tape or when kept by the caller: on an inference
+ * n_layers + 1 entries, [0] the embeddings' output, the last one what is returned (in between, a pre-norm model's states are
+ * those that its norms read); only valid on a recording tape or when kept by the caller: on an inference
  * tape passing it keeps every layer in memory. */
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden);
 /* tanh(W h_[CLS] + b): (B,H). The model must have a pooler. */

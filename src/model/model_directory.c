@@ -5,38 +5,20 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/config_keys.h"
 #include "model/layers.h"
+#include "model/layout.h"
 #include "model/model.h"
 #include "model/safetensors.h"
-
-static const char word_embeddings[] = "bert.embeddings.word_embeddings.weight";
-enum { PREFIX_BYTES = 5 /* "bert." */ };
-
-/* What a file has whole or not at all. */
-typedef enum part { PART_ENCODER, PART_POOLER, PART_MASKED_LM, PART_NEXT_SENTENCE, PART_CLASSIFIER, N_PARTS } part;
-
-static part part_of(const char *view_name) {
-    static const struct {
-        const char *prefix;
-        part part;
-    } prefixes[] = {{"bert.pooler.", PART_POOLER},
-                    {"cls.predictions.", PART_MASKED_LM},
-                    {"cls.seq_relationship.", PART_NEXT_SENTENCE},
-                    {"classifier.", PART_CLASSIFIER}};
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-        if (strncmp(view_name, prefixes[i].prefix, strlen(prefixes[i].prefix)) == 0) {
-            return prefixes[i].part;
-        }
-    }
-    return PART_ENCODER;
-}
 
 /* The open files of a directory. */
 typedef struct source {
     const char *config_path, *weights_path;
     char *owned_paths[2]; /* behind the two, where they were made here */
+    mb_layout layout;
+    char architecture[64]; /* what config.json says; "" where it says nothing */
     mb_safetensors file;
-    bool is_bare; /* names without "bert.", as BertModel writes them */
+    bool is_bare; /* the encoder's names without the layout's prefix, as an encoder is saved alone */
 } source;
 
 static void source_close(source *from) {
@@ -52,8 +34,9 @@ static const mb_safetensor *find_tensor(const source *from, const char *view_nam
         {"LayerNorm.bias", "LayerNorm.beta"},
         {"cls.predictions.bias", "cls.predictions.decoder.bias"}, /* tied in transformers; either may be the one written */
     };
-    const bool strip = from->is_bare && strncmp(view_name, "bert.", PREFIX_BYTES) == 0;
-    const char *name = strip ? view_name + PREFIX_BYTES : view_name;
+    const char *prefix = mb_layouts[from->layout].prefix;
+    const bool strip = from->is_bare && strncmp(view_name, prefix, strlen(prefix)) == 0;
+    const char *name = strip ? view_name + strlen(prefix) : view_name;
     const mb_safetensor *tensor = mb_safetensors_find(&from->file, name);
     for (size_t i = 0; !tensor && i < sizeof aliases / sizeof *aliases; i++) {
         const size_t name_bytes = strlen(name), suffix_bytes = strlen(aliases[i][0]);
@@ -71,15 +54,21 @@ static mb_status open_weights(source *from, mb_error *error) {
     if (status != MB_OK) {
         return status;
     }
+    const char *word_embeddings = mb_layouts[from->layout].word_embeddings;
     from->is_bare = false;
     if (!find_tensor(from, word_embeddings)) {
         from->is_bare = true;
         if (!find_tensor(from, word_embeddings)) {
-            return mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': it has no tensor '%s'; is it a BERT's?",
-                           from->weights_path, word_embeddings);
+            return mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': it has no tensor '%s'; is it a %s's?",
+                           from->weights_path, word_embeddings, from->layout == MB_LAYOUT_BERT ? "BERT" : "ModernBERT");
         }
     }
     return MB_OK;
+}
+
+static bool has_part(const source *from, mb_part part) {
+    const char *tensor = mb_layout_part_tensor(from->layout, part);
+    return tensor && find_tensor(from, tensor);
 }
 
 static mb_status check_weights_exist(const source *from, const char *dir, mb_error *error) {
@@ -93,6 +82,20 @@ static mb_status check_weights_exist(const source *from, const char *dir, mb_err
                    is_pickled ? "; the directory has a pytorch_model.bin, save it again with transformers as safetensors" : "");
 }
 
+/* Layout and architecture, before anything else of config.json: they say under which names the tensors are to be found. */
+static mb_status read_kind(source *from, mb_error *error) {
+    json_t *json = NULL;
+    mb_status status = mb_json_load(from->config_path, &json, error);
+    if (status != MB_OK) {
+        return status;
+    }
+    status = mb_config_layout(json, from->config_path, &from->layout, error);
+    const char *architecture = json_string_value(json_array_get(json_object_get(json, "architectures"), 0));
+    snprintf(from->architecture, sizeof from->architecture, "%s", architecture ? architecture : "");
+    json_decref(json);
+    return status;
+}
+
 static mb_status source_open(source *from, const char *dir, mb_error *error) {
     *from = (source){.owned_paths = {mb_path_join(dir, "config.json"), mb_path_join(dir, "model.safetensors")}};
     from->config_path = from->owned_paths[0];
@@ -104,6 +107,9 @@ static mb_status source_open(source *from, const char *dir, mb_error *error) {
         status = mb_fail(error, MB_ERROR_IO, "cannot read the model '%s': no such directory", dir);
     } else {
         status = check_weights_exist(from, dir, error);
+    }
+    if (status == MB_OK) {
+        status = read_kind(from, error);
     }
     if (status == MB_OK) {
         status = open_weights(from, error);
@@ -132,7 +138,8 @@ static mb_status check_shape(const source *from, const mb_param *view, const mb_
     if (same) {
         return MB_OK;
     }
-    if (strcmp(view->name, word_embeddings) == 0 && tensor->n_dims == 2 && tensor->dims[1] == view->dims[1]) {
+    if (strcmp(view->name, mb_layouts[from->layout].word_embeddings) == 0 && tensor->n_dims == 2 &&
+        tensor->dims[1] == view->dims[1]) {
         return mb_fail(error, MB_ERROR_MISMATCH,
                        "'%s' and its config.json do not match: vocab_size is %lld but '%s' has %lld rows", from->weights_path,
                        (long long)view->dims[0], tensor->name, (long long)tensor->dims[0]);
@@ -145,12 +152,12 @@ static mb_status check_shape(const source *from, const mb_param *view, const mb_
 }
 
 /* Fills tensors[i] for view i; NULL for the views of a part that the file lacks. `left_aside` parts count as lacking. */
-static mb_status match_views(const source *from, const mb_params *params, const bool left_aside[N_PARTS],
+static mb_status match_views(const source *from, const mb_params *params, const bool left_aside[MB_N_PARTS],
                              const mb_safetensor **tensors, mb_error *error) {
-    const char *found[N_PARTS] = {NULL}, *lacking[N_PARTS] = {NULL};
+    const char *found[MB_N_PARTS] = {NULL}, *lacking[MB_N_PARTS] = {NULL};
     for (size_t i = 0; i < params->n_views; i++) {
         const mb_param *view = &params->views[i];
-        const part of = part_of(view->name);
+        const mb_part of = mb_layout_part(from->layout, view->name);
         tensors[i] = left_aside[of] ? NULL : find_tensor(from, view->name);
         if (tensors[i]) {
             found[of] = found[of] ? found[of] : view->name;
@@ -162,8 +169,8 @@ static mb_status match_views(const source *from, const mb_params *params, const 
             lacking[of] = lacking[of] ? lacking[of] : view->name;
         }
     }
-    for (int of = 0; of < N_PARTS; of++) {
-        if (lacking[of] && (found[of] || of == PART_ENCODER)) {
+    for (int of = 0; of < MB_N_PARTS; of++) {
+        if (lacking[of] && (found[of] || of == MB_PART_ENCODER)) {
             return mb_fail(error, MB_ERROR_MISMATCH, "cannot read '%s': the tensor '%s' is missing", from->weights_path,
                            lacking[of]);
         }
@@ -171,10 +178,15 @@ static mb_status match_views(const source *from, const mb_params *params, const 
     return MB_OK;
 }
 
+static void layer_name(mb_layout layout, int32_t index, char name[96]) {
+    const char *format = mb_layouts[layout].layer_format, *number = strstr(format, "%d");
+    snprintf(name, 96, "%.*s%d%s", (int)(number - format), format, index, number + 2);
+}
+
 /* config.json with fewer layers than the file would give a model that nobody trained. */
 static mb_status check_no_more_layers(const source *from, const mb_model_config *config, mb_error *error) {
     char name[96];
-    snprintf(name, sizeof name, "bert.encoder.layer.%d.output.dense.weight", config->n_layers);
+    layer_name(from->layout, config->n_layers, name);
     if (find_tensor(from, name)) {
         return mb_fail(error, MB_ERROR_MISMATCH,
                        "'%s' and its config.json do not match: num_hidden_layers is %d but the file has '%s'",
@@ -185,15 +197,14 @@ static mb_status check_no_more_layers(const source *from, const mb_model_config 
 
 /* Old files repeat the tied decoder; one that differs from the word embeddings is another architecture. */
 static mb_status check_tied(const source *from, mb_error *error) {
-    const mb_safetensor *decoder = mb_safetensors_find(&from->file, "cls.predictions.decoder.weight");
-    const mb_safetensor *word = find_tensor(from, word_embeddings);
+    const mb_safetensor *decoder = mb_safetensors_find(&from->file, mb_layouts[from->layout].decoder);
+    const mb_safetensor *word = find_tensor(from, mb_layouts[from->layout].word_embeddings);
     if (decoder && (decoder->n_bytes != word->n_bytes || strcmp(decoder->dtype, word->dtype) != 0 ||
                     memcmp(decoder->data, word->data, word->n_bytes) != 0)) {
         return mb_fail(
             error, MB_ERROR_MISMATCH,
-            "cannot read '%s': 'cls.predictions.decoder.weight' differs from the word embeddings; minibert reads models "
-            "whose decoder is tied to them",
-            from->weights_path);
+            "cannot read '%s': '%s' differs from the word embeddings; minibert reads models whose decoder is tied to them",
+            from->weights_path, decoder->name);
     }
     return MB_OK;
 }
@@ -237,7 +248,7 @@ static bool has_classifier(mb_head head) {
 }
 
 /* Everything that can be refused is refused before the weights take memory. */
-static mb_status fill_model(mb_model *model, source *from, const bool left_aside[N_PARTS], uint64_t seed, bool trainable,
+static mb_status fill_model(mb_model *model, source *from, const bool left_aside[MB_N_PARTS], uint64_t seed, bool trainable,
                             mb_error *error) {
     const mb_safetensor **tensors = calloc(model->params.n_views, sizeof *tensors);
     if (!tensors) {
@@ -292,10 +303,10 @@ static mb_status check_classifier(const source *from, const mb_model_config *con
 
 static mb_status load_with_config(source *from, mb_head head, mb_model_config *config, const mb_model_config *config_override,
                                   uint64_t seed, bool trainable, mb_model **out, mb_error *error) {
-    bool left_aside[N_PARTS] = {false};
+    bool left_aside[MB_N_PARTS] = {false};
     mb_status status = MB_OK;
     if (config_override) {
-        status = override_labels(config, config_override, &left_aside[PART_CLASSIFIER], error);
+        status = override_labels(config, config_override, &left_aside[MB_PART_CLASSIFIER], error);
     }
     if (status == MB_OK && has_classifier(head)) {
         status = check_classifier(from, config, config_override, error);
@@ -303,8 +314,9 @@ static mb_status load_with_config(source *from, mb_head head, mb_model_config *c
     if (status != MB_OK) {
         return status;
     }
-    const bool has_pooler = head == MB_HEAD_PRETRAINING || head == MB_HEAD_CLASSIFIER ||
-                            (head == MB_HEAD_NONE && find_tensor(from, "bert.pooler.dense.weight"));
+    const bool has_pooler =
+        mb_layout_part_tensor(from->layout, MB_PART_POOLER) &&
+        (head == MB_HEAD_PRETRAINING || head == MB_HEAD_CLASSIFIER || (head == MB_HEAD_NONE && has_part(from, MB_PART_POOLER)));
     mb_model *model;
     status = mb_model_declare_all(config, head, has_pooler, &model, error);
     if (model) {
@@ -337,7 +349,7 @@ mb_status mb_model_load(const char *dir, mb_head head, const mb_model_config *co
 }
 
 static mb_status replace_weights(mb_params *params, const source *from, const mb_safetensor **tensors, mb_error *error) {
-    mb_status status = match_views(from, params, (const bool[N_PARTS]){false}, tensors, error);
+    mb_status status = match_views(from, params, (const bool[MB_N_PARTS]){false}, tensors, error);
     for (size_t i = 0; status == MB_OK && i < params->n_views; i++) {
         const mb_param *view = &params->views[i];
         if (!tensors[i]) {
@@ -350,7 +362,7 @@ static mb_status replace_weights(mb_params *params, const source *from, const mb
 }
 
 mb_status mb_model_load_weights(mb_model *model, const char *path, mb_error *error) {
-    source from = {.weights_path = path};
+    source from = {.weights_path = path, .layout = model->config.layout};
     mb_status status = open_weights(&from, error);
     if (status != MB_OK) {
         source_close(&from);
@@ -367,16 +379,17 @@ mb_status mb_model_load_weights(mb_model *model, const char *path, mb_error *err
 /* --- which head --- */
 
 static bool holds_head(const source *from, mb_head head) {
-    const bool pooler = find_tensor(from, "bert.pooler.dense.weight") != NULL;
-    const bool masked_lm = find_tensor(from, "cls.predictions.transform.dense.weight") != NULL;
-    const bool classifier = find_tensor(from, "classifier.weight") != NULL;
+    const bool shares = mb_layout_part_tensor(from->layout, MB_PART_TRANSFORM); /* heads share a part */
+    const bool pooler = has_part(from, MB_PART_POOLER), classifier = has_part(from, MB_PART_CLASSIFIER);
+    /* A decoder without bias leaves no trace where it is tied: then the shared part without a classifier is a masked LM. */
+    const bool masked_lm = has_part(from, MB_PART_MASKED_LM) || (shares && has_part(from, MB_PART_TRANSFORM) && !classifier);
     switch (head) {
     case MB_HEAD_PRETRAINING:
-        return masked_lm && pooler && find_tensor(from, "cls.seq_relationship.weight");
+        return masked_lm && pooler && has_part(from, MB_PART_NEXT_SENTENCE);
     case MB_HEAD_MASKED_LM:
         return masked_lm;
     case MB_HEAD_CLASSIFIER:
-        return classifier && pooler;
+        return classifier && (pooler || shares);
     case MB_HEAD_TOKEN_CLASSIFIER:
         return classifier;
     case MB_HEAD_NONE:
@@ -385,13 +398,14 @@ static bool holds_head(const source *from, mb_head head) {
     }
 }
 
-static mb_head detect_head(const source *from, const char *architecture) {
+static mb_head detect_head(const source *from) {
     /* In this order, the first that the tensors allow is what they are. */
     static const mb_head heads[] = {MB_HEAD_CLASSIFIER, MB_HEAD_TOKEN_CLASSIFIER, MB_HEAD_PRETRAINING, MB_HEAD_MASKED_LM,
                                     MB_HEAD_NONE};
     enum { N_HEADS = sizeof heads / sizeof *heads };
     for (int i = 0; i < N_HEADS; i++) {
-        if (architecture && strcmp(architecture, mb_head_architecture(heads[i])) == 0 && holds_head(from, heads[i])) {
+        const char *name = mb_head_architecture(from->layout, heads[i]);
+        if (name && strcmp(from->architecture, name) == 0 && holds_head(from, heads[i])) {
             return heads[i];
         }
     }
@@ -408,12 +422,7 @@ mb_status mb_model_detect_head(const char *dir, mb_head *out, mb_error *error) {
     if (status != MB_OK) {
         return status;
     }
-    json_t *json = NULL;
-    status = mb_json_load(from.config_path, &json, error);
-    if (status == MB_OK) {
-        *out = detect_head(&from, json_string_value(json_array_get(json_object_get(json, "architectures"), 0)));
-        json_decref(json);
-    }
+    *out = detect_head(&from);
     source_close(&from);
     return status;
 }

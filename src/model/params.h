@@ -27,6 +27,7 @@ typedef struct mb_param {
     int64_t offset; /* in elements from the start of the flat buffers */
     int64_t count;  /* elements */
     mb_init init;
+    double init_scale;     /* times the deviation of the others; 1 unless the model says otherwise */
     int32_t n_matrices;    /* hidden matrices of the encoder, which Muon may take: how many of one shape stand on each other in
                               this view (a fused (3H,H) query, key and value: 3); 0: no hidden matrix */
     bool decay;            /* weight decay applies: matrices yes, biases and LayerNorm no */

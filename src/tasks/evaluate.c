@@ -161,7 +161,7 @@ mb_status mb_evaluate(const mb_evaluate_options *options, const mb_job *job, FIL
     } else if (status == MB_OK && head == MB_HEAD_CLASSIFIER && !options->pll) {
         status = evaluate_classifier(options, job, object, error);
     } else if (status == MB_OK) {
-        status = mb_fail(error, MB_ERROR_MISMATCH, "'%s' holds a %s: %s", options->model, mb_head_architecture(head),
+        status = mb_fail(error, MB_ERROR_MISMATCH, "'%s' holds %s: %s", options->model, mb_head_description(head),
                          options->pll ? "--pll needs a masked language model"
                                       : "only masked language models and sequence classifiers can be evaluated");
     }

@@ -13,17 +13,35 @@ static mb_status out_of_memory(mb_error *error) {
 }
 
 /* As config.json names it; the name stays owned by `json`. */
-static const char *activation_name(const json_t *json) {
-    const char *name = json_string_value(json_object_get(json, "hidden_act"));
+static const char *activation_name(const json_t *json, mb_layout layout) {
+    const char *name = json_string_value(json_object_get(json, layout == MB_LAYOUT_BERT ? "hidden_act" : "hidden_activation"));
     return name ? name : "?";
 }
 
+/* What is not as in BERT. */
+static bool describe_parts(mb_buffer *out, const mb_model_config *c) {
+    if (c->layout == MB_LAYOUT_BERT) {
+        return true;
+    }
+    int32_t n_local = 0;
+    for (int32_t i = 0; i < c->n_layers; i++) {
+        n_local += c->is_local[i];
+    }
+    return mb_buffer_printf(
+        out,
+        "               gated feed-forward, rotary positions (base %g, local %g), norms before the sub-layers\n"
+        "               %d layers see the whole text, %d the %d tokens on either side\n",
+        c->global_theta, c->local_theta, c->n_layers - n_local, n_local, c->local_attention / 2);
+}
+
 static bool describe_config(mb_buffer *out, const mb_model_config *c, mb_head head) {
-    json_t *json = mb_model_config_to_json(c, mb_head_architecture(head));
-    bool fine = mb_buffer_printf(out, "architecture   %s\n", mb_head_architecture(head)) &&
+    const char *architecture = mb_head_architecture(c->layout, head);
+    json_t *json = mb_model_config_to_json(c, architecture);
+    bool fine = mb_buffer_printf(out, "architecture   %s\n", architecture) &&
                 mb_buffer_printf(out, "encoder        %d layers, %d wide, %d heads of %d, feed-forward %d (%s), %d positions\n",
                                  c->n_layers, c->hidden_size, c->n_heads, c->hidden_size / c->n_heads, c->intermediate_size,
-                                 activation_name(json), c->max_positions);
+                                 activation_name(json, c->layout), c->max_positions) &&
+                describe_parts(out, c);
     json_decref(json);
     if (c->n_labels > 0) {
         fine = fine && mb_buffer_printf(out, "labels         %d:", c->n_labels);
@@ -35,11 +53,14 @@ static bool describe_config(mb_buffer *out, const mb_model_config *c, mb_head he
     return fine;
 }
 
-/* The part of the model that a view belongs to: its name without "bert." up to what differs inside a layer. */
+/* The part of the model that a view belongs to: its name up to what differs inside a layer. */
 static size_t part_length(const char *name) {
-    static const char layer[] = "bert.encoder.layer.";
-    if (strncmp(name, layer, sizeof layer - 1) == 0) {
-        return sizeof layer - 1 + strspn(name + sizeof layer - 1, "0123456789");
+    static const char *const layers[] = {"bert.encoder.layer.", "model.layers."};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        const size_t length = strlen(layers[i]);
+        if (strncmp(name, layers[i], length) == 0) {
+            return length + strspn(name + length, "0123456789");
+        }
     }
     const char *dot = strchr(name, '.');
     if (dot && strncmp(name, "classifier", 10) != 0) {

@@ -5,7 +5,7 @@
 static mb_status check(const mb_text_model *m, const char *dir, mb_head head, mb_error *error) {
     if (head != MB_HEAD_NONE && mb_model_n_new_views(m->model) > 0) {
         return mb_fail(error, MB_ERROR_MISMATCH, "'%s' holds no %s: the weights of its output layer are missing", dir,
-                       mb_head_architecture(head));
+                       mb_head_architecture(mb_model_get_config(m->model)->layout, head));
     }
     return mb_tokenizer_fit_check(m->tokenizer, mb_model_get_config(m->model), dir, error);
 }

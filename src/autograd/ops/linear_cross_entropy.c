@@ -80,8 +80,9 @@ mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weigh
     }
     const int64_t n_rows = x->dims[0], width = x->dims[1], n_classes = weight->dims[0];
     MB_SHAPE_CHECK(weight->dims[1] == width, "linear_cross_entropy", x, weight);
-    MB_SHAPE_CHECK(bias->dims[0] == n_classes, "linear_cross_entropy", weight, bias);
-    MB_SHAPE_CHECK(!weight->needs_grad || (weight->is_parameter && bias->is_parameter), "linear_cross_entropy", weight, bias);
+    MB_SHAPE_CHECK(bias == NULL || bias->dims[0] == n_classes, "linear_cross_entropy", weight, bias);
+    MB_SHAPE_CHECK(!weight->needs_grad || (weight->is_parameter && (bias == NULL || bias->is_parameter)),
+                   "linear_cross_entropy", weight, bias);
     int64_t chunk = CHUNK_LOGITS / n_classes < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : CHUNK_LOGITS / n_classes;
     chunk = chunk < n_rows ? chunk : n_rows;
     mb_tensor *y = mb_tape_tensor(tape, 1, (int64_t[]){1});
@@ -104,8 +105,8 @@ mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weigh
     for (int64_t first = 0; first < n_rows; first += chunk) {
         const int64_t n = n_rows - first < chunk ? n_rows - first : chunk;
         const mb_real *in = mb_tensor_real(x) + first * width;
-        mb_gemm_parallel(false, true, n, n_classes, width, 1, in, width, w, width, 0, logits, n_classes, mb_tensor_real(bias),
-                         NULL, NULL);
+        mb_gemm_parallel(false, true, n, n_classes, width, 1, in, width, w, width, 0, logits, n_classes,
+                         bias == NULL ? NULL : mb_tensor_real(bias), NULL, NULL);
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < n; i++) {
             results[first + i] = loss_row(logits + i * n_classes, n_classes, targets[first + i], (mb_real)scale);

@@ -140,14 +140,18 @@ Test(model_golden, pretraining_relu) {
     check_pretraining(GOLDEN "model_relu.safetensors", MB_ACTIVATION_RELU);
 }
 
-Test(model_golden, classifier) {
+static void check_classifier(const char *name, int32_t n_labels_expected, const char *last_label) {
+    char directory[256], golden_path[256];
     mb_error error;
     mb_safetensors golden;
     mb_model *model;
-    ASSERT_OK(mb_safetensors_open(GOLDEN "model_classifier.safetensors", &golden, &error), error);
-    ASSERT_OK(mb_model_load(GOLDEN "model_classifier", MB_HEAD_CLASSIFIER, NULL, 1, true, &model, &error), error);
+    snprintf(directory, sizeof directory, GOLDEN "%s", name);
+    snprintf(golden_path, sizeof golden_path, GOLDEN "%s.safetensors", name);
+    ASSERT_OK(mb_safetensors_open(golden_path, &golden, &error), error);
+    ASSERT_OK(mb_model_load(directory, MB_HEAD_CLASSIFIER, NULL, 1, true, &model, &error), error);
     cr_expect_eq(mb_model_n_new_views(model), 0);
-    cr_expect_str_eq(mb_model_get_config(model)->labels[2], "好");
+    cr_assert_eq(mb_model_get_config(model)->n_labels, n_labels_expected);
+    cr_expect_str_eq(mb_model_get_config(model)->labels[n_labels_expected - 1], last_label);
     const mb_model_input input = golden_input(&golden);
     int64_t n_labels;
     int32_t *labels = golden_ints(&golden, "labels", &n_labels);
@@ -162,6 +166,52 @@ Test(model_golden, classifier) {
     free(labels);
     free_input(&input);
     mb_tape_free(tape);
+    mb_model_free(model);
+    mb_safetensors_close(&golden);
+}
+
+Test(model_golden, classifier) {
+    check_classifier("model_classifier", 3, "好");
+}
+/* Every bias, the mean of the tokens, another activation in the head, a pattern of layers that no single number describes. */
+Test(model_golden, modernbert_classifier) {
+    check_classifier("model_modernbert_classifier", 3, "LABEL_2");
+}
+
+Test(model_golden, modernbert) {
+    mb_error error;
+    mb_safetensors golden;
+    mb_model *model;
+    ASSERT_OK(mb_safetensors_open(GOLDEN "model_modernbert.safetensors", &golden, &error), error);
+    ASSERT_OK(mb_model_load(GOLDEN "model_modernbert", MB_HEAD_MASKED_LM, NULL, 1, true, &model, &error), error);
+    cr_expect_eq(mb_model_n_new_views(model), 0);
+    const mb_model_input input = golden_input(&golden);
+    int64_t n_masked, n_targets;
+    int32_t *rows = golden_ints(&golden, "rows", &n_masked), *targets = golden_ints(&golden, "targets", &n_targets);
+    for (int recording = 0; recording < 2; recording++) {
+        mb_tape *tape = mb_tape_new(recording);
+        mb_tensor *all_hidden[4];
+        mb_tape_begin(tape, 0, 0);
+        mb_tensor *hidden = mb_model_encode(model, tape, &input, all_hidden);
+        cr_assert_eq(hidden, all_hidden[3]);
+        for (int layer = 0; layer < 4; layer++) {
+            char name[16];
+            snprintf(name, sizeof name, "hidden.%d", layer);
+            check_tensor(&golden, name, all_hidden[layer], logits_tolerance);
+        }
+        mb_tensor *logits = mb_model_masked_lm_logits(model, tape, hidden, rows, n_masked);
+        check_tensor(&golden, "masked_lm_logits", logits, logits_tolerance);
+        mb_tensor *loss = mb_model_masked_lm_loss(model, tape, hidden, rows, targets, n_masked, 1.0 / (double)n_masked, NULL);
+        check_tensor(&golden, "loss", loss, logits_tolerance);
+        if (recording) {
+            cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
+            check_gradients(&golden, model);
+        }
+        mb_tape_free(tape);
+    }
+    free(rows);
+    free(targets);
+    free_input(&input);
     mb_model_free(model);
     mb_safetensors_close(&golden);
 }
