@@ -107,7 +107,7 @@ static mb_status read_rotary(const json_t *json, const char *path, mb_model_conf
                        path);
     }
     mb_status status = read_theta(json, path, full_attention, "global_rope_theta", &config->global_theta, error);
-    if (local && json_is_null(local)) {
+    if (json_is_null(local)) {
         config->local_theta = config->global_theta; /* what null meant in transformers 4 */
     }
     return status == MB_OK ? read_theta(json, path, sliding_attention, "local_rope_theta", &config->local_theta, error)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "tasks/static_vectors.h"
 #include "tasks/text_escape.h"
 #include "tasks/vector_writer.h"
 
@@ -71,6 +72,27 @@ const mb_option mb_embed_option_table[] = {
      .offset = FIELD(index),
      .argument = "FILE",
      .help = "for tokens or words as npy: a TSV with each row's line, start, end (in characters) and text"},
+    {.name = "static",
+     .type = MB_OPTION_TEXT,
+     .offset = FIELD(static_corpus),
+     .argument = "CORPUS",
+     .help = "make a vector for each word of this text instead, the mean over its occurrences"},
+    {.name = "min-count",
+     .type = MB_OPTION_INT,
+     .offset = FIELD(min_count),
+     .default_text = "5",
+     .argument = "N",
+     .help = "with --static: words that occur less often get no vector",
+     .min = 1,
+     .max = 1e15},
+    {.name = "max-occurrences",
+     .type = MB_OPTION_INT,
+     .offset = FIELD(max_occurrences),
+     .default_text = "0",
+     .argument = "N",
+     .help = "with --static: the first N of each word are enough; 0: all",
+     .min = 0,
+     .max = 1e15},
     {0},
 };
 
@@ -246,6 +268,9 @@ static mb_status commit(run *r, mb_error *error) {
 }
 
 mb_status mb_embed(const mb_embed_options *options, const mb_job *job, FILE *standard_output, mb_error *error) {
+    if (options->static_corpus) {
+        return mb_static_vectors(options, job, error);
+    }
     run r = {.options = options, .job = job};
     mb_status status = run_open(&r, standard_output, error);
     if (status == MB_OK) {

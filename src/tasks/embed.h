@@ -12,7 +12,9 @@
 
 typedef struct mb_embed_options {
     const char *model, *input, *out, *index;
-    int format; /* mb_vector_format */
+    const char *static_corpus;          /* NULL: none; else mb_static_vectors does the work */
+    int64_t min_count, max_occurrences; /* of a word in it */
+    int format;                         /* mb_vector_format */
     mb_embedder_options embedder;
 } mb_embed_options;
 

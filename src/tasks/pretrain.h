@@ -15,11 +15,12 @@
 
 typedef struct mb_pretrain_options {
     mb_text_list corpus, valid;
-    const char *out, *cache_dir, *tokenizer, *init;
+    const char *out, *cache_dir, *tokenizer, *init, *init_embeddings;
     int64_t vocab_size;
     bool cased;
     int arch, recipe, optimizer, size, lr_schedule; /* choices */
     int64_t layers, hidden, heads, intermediate;    /* 0: as --size */
+    int64_t global_every, local_attention;          /* of the modern architecture */
     int64_t seq_length, batch_size, grad_accum;
     double mlm_probability;
     bool whole_word_masking, nsp;

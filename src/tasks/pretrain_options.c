@@ -9,7 +9,8 @@
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
-static const char *const arch_names[] = {"bert", NULL};
+/* In the order of mb_layout. */
+static const char *const arch_names[] = {"bert", "modern", NULL};
 static const char *const recipe_names[] = {"classic", NULL};
 static const char *const size_names[] = {"tiny", "mini", "small", "medium", "base", NULL};
 
@@ -27,7 +28,10 @@ const mb_option mb_pretrain_option_table[] = {
     {"cache-dir", MB_OPTION_TEXT, FIELD(cache_dir), NULL, "DIR",
      .help = "where the tokenized text is kept; without it OUT/cache"},
     {"init", MB_OPTION_TEXT, FIELD(init), NULL, "DIR", .help = "go on from this model (domain adaptation), with its tokenizer"},
-    {"arch", MB_OPTION_CHOICE, FIELD(arch), "bert", NULL, .help = "the architecture", .choices = arch_names},
+    {"init-embeddings", MB_OPTION_TEXT, FIELD(init_embeddings), NULL, "FILE",
+     .help = "pieces that are words of these word vectors (skipgram's, word2vec's) begin as them"},
+    {"arch", MB_OPTION_CHOICE, FIELD(arch), "bert", NULL, .help = "architecture of a new model; modern: ModernBERT's",
+     .choices = arch_names},
     {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "classic", NULL, .help = "the training recipe", .choices = recipe_names},
     {"optimizer", MB_OPTION_CHOICE, FIELD(optimizer), "adamw", NULL,
      .help = "muon: for the encoder's matrices, and AdamW for all else", .choices = mb_optimizer_names},
@@ -37,8 +41,13 @@ const mb_option mb_pretrain_option_table[] = {
     {"hidden", MB_OPTION_INT, FIELD(hidden), "0", "H", .help = "hidden size; 0: as --size", .min = 0, .max = 16384},
     {"heads", MB_OPTION_INT, FIELD(heads), "0", "A", .help = "attention heads; 0: as --size, or one for every 64 of --hidden",
      .min = 0, .max = 1024},
-    {"intermediate", MB_OPTION_INT, FIELD(intermediate), "0", "I", .help = "feed-forward size; 0: four times the hidden size",
-     .min = 0, .max = 65536},
+    {"intermediate", MB_OPTION_INT, FIELD(intermediate), "0", "I",
+     .help = "feed-forward size; 0: four times the hidden size, with --arch modern 8/3 of it", .min = 0, .max = 65536},
+    {"global-attn-every-n-layers", MB_OPTION_INT, FIELD(global_every), "3", "N",
+     .help = "--arch modern: layers 0, N, 2N ... see the whole sequence, the others what is near", .min = 1,
+     .max = MB_MAX_LAYERS},
+    {"local-attention", MB_OPTION_INT, FIELD(local_attention), "128", "T",
+     .help = "--arch modern: the tokens that are near, half of them on either side", .min = 1, .max = 8192},
     {"seq-length", MB_OPTION_INT, FIELD(seq_length), "128", "T", .help = "tokens of a sequence, and positions of a new model",
      .min = 8, .max = 8192},
     {"batch-size", MB_OPTION_INT, FIELD(batch_size), "64", "B", .help = "sequences of a batch", .min = 1, .max = 65536},
@@ -119,6 +128,13 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
                        "--intermediate",
                        o->init);
     }
+    if (o->init != NULL && o->init_embeddings != NULL) {
+        return mb_fail(error, MB_ERROR_USAGE, "--init has embeddings already: leave out --init-embeddings");
+    }
+    if (o->nsp && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {
+        return mb_fail(error, MB_ERROR_USAGE,
+                       "--nsp: a ModernBERT has no next-sentence head; leave it out, or use --arch bert");
+    }
     const mb_schedule schedule = {(mb_schedule_shape)o->lr_schedule, o->warmup, o->decay_fraction};
     mb_status status = mb_schedule_check(&schedule, error);
     status = status == MB_OK ? check_readable(&o->corpus, error) : status;
@@ -141,13 +157,18 @@ mb_status mb_pretrain_new_config(const mb_pretrain_options *o, size_t vocab_size
         out->n_heads = o->hidden < 64 ? 1 : (int32_t)(o->hidden / 64); /* 64: the head size of every published BERT */
         out->intermediate_size = 4 * (int32_t)o->hidden;
     }
+    if (o->arch == MB_LAYOUT_MODERNBERT) {
+        mb_model_config_make_modern(out);
+        mb_model_config_set_global_every(out, (int32_t)o->global_every);
+        out->local_attention = (int32_t)o->local_attention;
+    }
     if (o->heads > 0) {
         out->n_heads = (int32_t)o->heads;
     }
     if (o->intermediate > 0) {
         out->intermediate_size = (int32_t)o->intermediate;
     }
-    out->hidden_dropout = out->attention_dropout = out->classifier_dropout = o->dropout;
+    out->hidden_dropout = out->embedding_dropout = out->attention_dropout = out->classifier_dropout = o->dropout;
     status = mb_model_config_check(out, "the model's shape", error);
     if (status != MB_OK) {
         mb_model_config_free(out);

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "data/corpus.h"
+#include "tasks/init_embeddings.h"
 #include "tasks/pretrain_run.h"
 #include "tasks/tokenizer_fit.h"
 
@@ -57,7 +58,7 @@ static mb_status count_positions(const mb_pretrain_options *o, int32_t *out, mb_
     mb_status status = path == NULL ? out_of_memory(error) : mb_model_config_load(path, &config, error);
     free(path);
     if (status == MB_OK) {
-        *out = config.max_positions;
+        *out = !config.rotary || config.max_positions > *out ? config.max_positions : *out;
         mb_model_config_free(&config);
     }
     return status;
@@ -157,9 +158,13 @@ static mb_status load_initial_model(mb_pretrain_run *run, mb_head head, mb_error
         return mb_fail(error, MB_ERROR_MISMATCH, "the tokenizer in '%s' has %zu pieces, the model in '%s' %d", o->tokenizer,
                        mb_tokenizer_vocab_size(run->tokenizer), o->init, (int)config->vocab_size);
     }
-    if (o->seq_length > config->max_positions) {
+    if (o->seq_length > config->max_positions && !config->rotary) {
         return mb_fail(error, MB_ERROR_USAGE, "--seq-length %" PRId64 " is more than the %d positions of the model in '%s'",
                        o->seq_length, (int)config->max_positions, o->init);
+    }
+    status = mb_model_extend_positions(run->model, (int32_t)o->seq_length, error);
+    if (status != MB_OK) {
+        return status;
     }
     if (mb_model_n_new_views(run->model) > 0) {
         mb_job_message(run->job, MB_LEVEL_INFO, "'%s' has no %s head: %zu tensors of it begin with random weights", o->init,
@@ -172,6 +177,10 @@ static mb_status load_initial_model(mb_pretrain_run *run, mb_head head, mb_error
 static mb_status make_new_model(mb_pretrain_run *run, mb_head head, size_t vocab_size, mb_error *error) {
     mb_model_config config = {0};
     mb_status status = mb_pretrain_new_config(run->options, vocab_size, &config, error);
+    if (status == MB_OK && run->tokenizer != NULL) { /* --dry-run may do without */
+        config.cls_token_id = mb_tokenizer_special(run->tokenizer, MB_SPECIAL_CLS);
+        config.sep_token_id = mb_tokenizer_special(run->tokenizer, MB_SPECIAL_SEP);
+    }
     if (status == MB_OK) {
         status = mb_model_new(&config, head, (uint64_t)run->options->seed, &run->model, error);
         mb_model_config_free(&config);
@@ -183,6 +192,9 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     const mb_pretrain_options *o = run->options;
     const mb_head head = o->nsp ? MB_HEAD_PRETRAINING : MB_HEAD_MASKED_LM;
     mb_status status = o->init != NULL ? load_initial_model(run, head, error) : make_new_model(run, head, vocab_size, error);
+    if (status == MB_OK && o->init_embeddings != NULL && run->tokenizer != NULL && !run->resuming) {
+        status = mb_init_embeddings(run->model, run->tokenizer, o->init_embeddings, (uint64_t)o->seed, run->job, error);
+    }
     if (status != MB_OK) {
         return status;
     }

@@ -73,7 +73,9 @@ grep -q '1 of 2 lines were longer than 20 tokens and cut' log || fail "nothing w
 run embed --model model --input long.txt --max-length 20 --stride 9 --format tsv > windows
 [ ! -s log ] || fail "windows cut nothing: $(cat log)"
 ! cmp -s cut windows || fail "--stride changes nothing"
-[ "$(sed -n 2p cut)" = "$(sed -n 2p windows)" ] || fail "--stride changes a short line"
+# the same products in another batch: a BLAS may sum a row in another order when it is one of more
+paste <(sed -n 2p cut | tr '\t' '\n') <(sed -n 2p windows | tr '\t' '\n') |
+    awk '{ d = $1 - $2; if (d < -1e-5 || d > 1e-5) exit 1 } END { if (NR != 32) exit 1 }' || fail "--stride changes a short line"
 
 # --- words with their places ---
 printf 'the red house\n\nblue zzz\n' > few.txt
