@@ -224,7 +224,8 @@ def check_states(minibert, name, directory, lines, work):
     tokenizer = AutoTokenizer.from_pretrained(directory)
     model = AutoModel.from_pretrained(directory).eval()
     with torch.no_grad():
-        ids = [tokenizer(line, truncation=True)["input_ids"] for line in lines]
+        longest = min(512, model.config.max_position_embeddings)
+        ids = [tokenizer(line, truncation=True, max_length=longest)["input_ids"] for line in lines]
         states = [model(input_ids=torch.tensor([row])).last_hidden_state[0].numpy() for row in ids]
     tokens, _ = embed(minibert, directory, lines, "tokens", work)
     expected = np.concatenate([state[1:-1] for state in states])
