@@ -85,6 +85,21 @@ printf '1\t0\t3\n1\t4\t7\n1\t8\t13\n3\t0\t4\n3\t5\t8\n' | cmp - out || fail "the
 run embed --model model --input few.txt --pooling words --format tsv | cut -f 1-4 | cmp - words.tsv || fail "index and tsv differ"
 run info words.npy | grep -q '5 x 32' || fail "words.npy has not a row for each of the 5 words"
 
+# --- the bridge to word vectors: distilled from the model, and as what a model begins with ---
+run embed --model model --static corpus.txt --min-count 20 --out static.vec
+head -n 1 static.vec | grep -qE '^[0-9]+ 32$' || fail "--static writes word2vec's text: $(head -n 1 static.vec)"
+[ "$(sed -n 2p static.vec | cut -d ' ' -f 1)" = the ] || fail "--static: the most frequent word is not first"
+! grep -qE '^(1|and\+) ' static.vec && grep -q '^house ' static.vec || fail "--static: the words are $(cut -d ' ' -f 1 static.vec | tr '\n' ' ')"
+run neighbors --vectors static.vec --top-k 2 house > out
+run skipgram --corpus corpus.txt --out words.vec --size 8 --epochs 1 > out
+for vectors in static.vec words.vec; do
+    run "${short[@]}" --out begun --init-embeddings $vectors > out
+    grep -qE "[0-9]+ of [0-9]+ pieces begin as their vectors in '$vectors'" log || fail "--init-embeddings said: $(cat log)"
+    rm -r begun
+done
+! "$minibert" "${short[@]}" --out begun --init-embeddings missing.vec 2> log || fail "missing vectors are not missed"
+grep -q missing.vec log && [ ! -e begun/model.safetensors ] || fail "--init-embeddings missing.vec said: $(cat log)"
+
 # --- neighbours, with kept vectors the same ---
 run neighbors --model model --corpus texts.txt --top-k 4 --save-vectors kept.npy "the red house" "a bird" > near
 [ "$(grep -c . near)" -eq 8 ] && [ "$(wc -l < near)" -eq 9 ] || fail "neighbors wrote: $(cat near)"
