@@ -111,7 +111,7 @@ static bool grow_words(mb_lexicon *table) {
 }
 
 int64_t mb_lexicon_add(mb_lexicon *table, const void *bytes, size_t n_bytes, int64_t count) {
-    if ((uint64_t)table->n * 2 + 2 > table->n_slots && !grow_slots(table)) {
+    if ((uint64_t)table->n * 3 + 3 > table->n_slots * 2 && !grow_slots(table)) {
         return -1;
     }
     if (n_bytes > UINT32_MAX) {

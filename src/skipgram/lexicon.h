@@ -22,7 +22,7 @@ typedef struct mb_lexicon {
     size_t *ends;           /* n: end of each in bytes */
     int64_t *counts;        /* n */
     mb_lexicon_slot *slots; /* open addressing */
-    uint64_t n_slots;       /* a power of two, more than twice n */
+    uint64_t n_slots;       /* a power of two, more than 1.5 n */
 } mb_lexicon;
 
 void mb_lexicon_free(mb_lexicon *table);

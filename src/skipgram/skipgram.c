@@ -1,5 +1,8 @@
 #include "skipgram/skipgram.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -212,9 +215,18 @@ static mb_status describe(const run *r, json_t **result, mb_error *error) {
     return *result ? MB_OK : mb_fail(error, MB_ERROR_MEMORY, "out of memory for the result");
 }
 
+/* Counting takes tables of many times the words that are chosen. glibc would come to hold what they leave free beneath the
+ * matrices; as mappings of their own they go back to the system. */
+static void map_large_blocks(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 17);
+#endif
+}
+
 mb_status mb_skipgram(const mb_skipgram_options *options, const mb_job *job, json_t **result, mb_error *error) {
     run r = {.options = options, .job = job, .began_at = mb_clock_seconds()};
     *result = NULL;
+    map_large_blocks();
     mb_status status = check_options(options, error);
     if (status == MB_OK) {
         status = read_text(&r, error);

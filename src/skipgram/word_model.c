@@ -19,7 +19,8 @@ static float *allocate_rows(int64_t n_rows, int64_t stride) {
     float *rows = aligned_alloc(alignment, (n_bytes / alignment + 1) * alignment);
     if (rows) {
         if (alignment == HUGE_PAGE_BYTES) {
-            madvise(rows, n_bytes, MADV_HUGEPAGE); /* a hint: without it the rows are there all the same */
+            /* A hint: without it the rows are there all the same. Whole pages only: a last one would be mostly empty. */
+            madvise(rows, n_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
         }
         memset(rows, 0, n_bytes);
     }
