@@ -68,11 +68,11 @@ static int64_t find_pieces(const mb_word_lookup *lookup, const mb_tokenizer *tok
     int64_t n_found = 0;
     for (int64_t id = 0; id < n_pieces; id++) {
         const char *piece = mb_tokenizer_piece(tokenizer, (int32_t)id);
-        bool is_word = !mb_tokenizer_is_continuation(tokenizer, (int32_t)id);
+        bool is_special = false;
         for (int special = MB_SPECIAL_PAD; special <= MB_SPECIAL_MASK; special++) {
-            is_word = is_word && mb_tokenizer_special(tokenizer, (mb_special)special) != id;
+            is_special = is_special || mb_tokenizer_special(tokenizer, (mb_special)special) == id;
         }
-        rows[id] = is_word ? mb_word_lookup_find(lookup, (const unsigned char *)piece, strlen(piece)) : -1;
+        rows[id] = is_special ? -1 : mb_word_lookup_find(lookup, (const unsigned char *)piece, strlen(piece));
         n_found += rows[id] >= 0;
     }
     return n_found;

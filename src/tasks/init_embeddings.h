@@ -11,7 +11,9 @@
 
 /* Each piece of the tokenizer that is a word of the vectors in `path` (any format of skipgram/word_vectors.h; as it is spelled,
  * else without regard to the case of ASCII letters) begins as that word's vector; the output layer, which is tied, with it.
- * Continuations ("##ing"), special tokens and pieces that the vectors lack keep the numbers that the initialiser drew.
+ * Special tokens and pieces that the vectors lack keep the numbers that the initialiser drew. Vectors of words lack
+ * continuations
+ * ("##ing"); vectors learnt from wordpieces (`tokenizer encode --format tokens --no-special`) have all.
  *
  * The vectors are brought to length 1, their mean is subtracted, which says nothing about any of them, and one factor brings
  * the deviation of all their numbers to the initialiser's. Vectors of another width than the model's are multiplied by a random

@@ -88,12 +88,12 @@ Test(init_embeddings, of_equal_width_are_the_centred_vectors_at_the_initialisers
                     "zebra 1 2 3 4 5 6 7 8 9 8 7 6 5 4 3 2\n"
                     "Cat 3 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
                     "sat 0 0.5 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
-                    "##es 5 5 5 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+                    "es 5 5 5 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
                     "[MASK] 5 5 5 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
-                    "fish 0 0 0 1e3 0 0 0 0 0 0 0 0 0 0 0 0\n"),
+                    "##es 0 0 0 1e3 0 0 0 0 0 0 0 0 0 0 0 0\n"),
          1);
-    only_changed(&t, " the cat sat fish ");
-    static const char *const words[] = {"cat", "sat", "the", "fish"}; /* in the order of their axes */
+    only_changed(&t, " the cat sat ##es ");
+    static const char *const words[] = {"cat", "sat", "the", "##es"}; /* in the order of their axes */
     for (int i = 0; i < 4; i++) {
         const float *row = row_of(&t, words[i]);
         for (int j = 0; j < 16; j++) {
