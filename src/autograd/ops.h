@@ -1,6 +1,9 @@
 /* The operations that BERT and ModernBERT need: forward here, backward on the tape. One file an op in ops/, one line an op in
  * ops.def, and a gradient check for each (tests/unit/autograd/). Shapes use the letters of tensor/tensor.h.
  *
+ * Activations are in the tape's dtype (mb_tape_set_dtype), parameters and their gradients in mb_real. A loss, the logits that
+ * mb_cross_entropy takes and the sum of mb_add_layer_norm_sum are mb_real.
+ *
  * All return the output tensor (in the tape's arena), or NULL once the tape has failed. Integer arrays (ids, rows, targets)
  * are not copied: they must live until the tape's next step. */
 #ifndef MB_AUTOGRAD_OPS_H
@@ -80,6 +83,9 @@ mb_tensor *mb_cross_entropy(mb_tape *tape, mb_tensor *logits, const int32_t *tar
  * the target. The result's gradient must be 1 (it is the loss or a summand of it). */
 mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, const int32_t *targets,
                                    double scale, int64_t *n_correct);
+
+/* x (N,H) in mb_real: what leaves a tape of bf16 activations. x itself where it is that. */
+mb_tensor *mb_to_real(mb_tape *tape, mb_tensor *x);
 
 /* a + b, same shapes. */
 mb_tensor *mb_add(mb_tape *tape, mb_tensor *a, mb_tensor *b);

@@ -1,14 +1,17 @@
 #include "autograd/tape.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tensor/rows.h"
 
 /* Gradients of activations that are free for the next one of the same size. Backward holds few at a time. */
 enum { POOL_ENTRIES = 32 };
 
 typedef struct pool_entry {
-    mb_real *memory;
-    int64_t count;
+    void *memory;
+    size_t n_bytes;
 } pool_entry;
 
 struct mb_tape {
@@ -16,6 +19,7 @@ struct mb_tape {
     mb_node *last;
     mb_status status;
     bool recording;
+    mb_dtype dtype;
     uint64_t seed, step;
     uint32_t n_sites;
     pool_entry pool[POOL_ENTRIES];
@@ -26,6 +30,7 @@ mb_tape *mb_tape_new(bool recording) {
     mb_tape *tape = calloc(1, sizeof *tape);
     if (tape != NULL) {
         tape->recording = recording;
+        tape->dtype = MB_REAL_DTYPE;
     }
     return tape;
 }
@@ -41,10 +46,15 @@ void mb_tape_begin(mb_tape *tape, uint64_t seed, uint64_t step) {
     mb_arena_reset(&tape->arena);
     tape->last = NULL;
     tape->status = MB_OK;
+    tape->dtype = MB_REAL_DTYPE;
     tape->seed = seed;
     tape->step = step;
     tape->n_sites = 0;
     tape->n_pooled = 0;
+}
+
+void mb_tape_set_dtype(mb_tape *tape, mb_dtype dtype) {
+    tape->dtype = dtype;
 }
 
 mb_status mb_tape_status(const mb_tape *tape) {
@@ -74,25 +84,49 @@ void *mb_tape_alloc(mb_tape *tape, size_t count, size_t size_bytes) {
     return memory;
 }
 
-static mb_tensor *tensor_over(mb_tape *tape, void *data, int n_dims, const int64_t *dims) {
+static mb_tensor *tensor_over(mb_tape *tape, void *data, mb_dtype dtype, int n_dims, const int64_t *dims) {
     mb_tensor *t = mb_tape_alloc(tape, 1, sizeof *t);
     if (t != NULL) {
-        *t = (mb_tensor){.dtype = MB_REAL_DTYPE, .n_dims = n_dims, .data = data};
+        *t = (mb_tensor){.dtype = dtype, .n_dims = n_dims, .data = data};
         memcpy(t->dims, dims, (size_t)n_dims * sizeof *dims);
     }
     return t;
 }
 
 mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t *dims) {
-    return tensor_over(tape, data, n_dims, dims);
+    return tensor_over(tape, data, MB_REAL_DTYPE, n_dims, dims);
+}
+
+static mb_tensor *new_tensor(mb_tape *tape, mb_dtype dtype, int n_dims, const int64_t *dims) {
+    mb_tensor *t = tensor_over(tape, NULL, dtype, n_dims, dims);
+    if (t != NULL) {
+        t->data = mb_tape_alloc(tape, (size_t)mb_tensor_count(t), mb_dtype_size(dtype));
+    }
+    return t == NULL || t->data == NULL ? NULL : t;
 }
 
 mb_tensor *mb_tape_tensor(mb_tape *tape, int n_dims, const int64_t *dims) {
-    mb_tensor *t = tensor_over(tape, NULL, n_dims, dims);
-    if (t != NULL) {
-        t->data = mb_tape_alloc(tape, (size_t)mb_tensor_count(t), sizeof(mb_real));
-    }
-    return t == NULL || t->data == NULL ? NULL : t;
+    return new_tensor(tape, tape->dtype, n_dims, dims);
+}
+
+mb_tensor *mb_tape_real_tensor(mb_tape *tape, int n_dims, const int64_t *dims) {
+    return new_tensor(tape, MB_REAL_DTYPE, n_dims, dims);
+}
+
+int mb_tape_max_threads(void) {
+    return omp_get_max_threads();
+}
+
+int mb_tape_thread(void) {
+    return omp_get_thread_num();
+}
+
+mb_real *mb_tape_thread_rows(mb_tape *tape, int n, int64_t width) {
+    return mb_tape_alloc(tape, (size_t)(omp_get_max_threads() * n * width), sizeof(mb_real));
+}
+
+mb_real *mb_tape_my_rows(mb_real *rows, int n, int64_t width) {
+    return rows + omp_get_thread_num() * n * width;
 }
 
 mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_tensor *const *inputs, int n_inputs) {
@@ -120,30 +154,30 @@ bool mb_tape_wants_grad(const mb_tensor *input) {
     return input != NULL && input->needs_grad;
 }
 
-static mb_real *pool_take(mb_tape *tape, int64_t count) {
+static void *pool_take(mb_tape *tape, size_t n_bytes) {
     for (int i = 0; i < tape->n_pooled; i++) {
-        if (tape->pool[i].count == count) {
-            mb_real *memory = tape->pool[i].memory;
+        if (tape->pool[i].n_bytes == n_bytes) {
+            void *memory = tape->pool[i].memory;
             tape->pool[i] = tape->pool[--tape->n_pooled];
             return memory;
         }
     }
-    return mb_tape_alloc(tape, (size_t)count, sizeof(mb_real));
+    return mb_tape_alloc(tape, n_bytes, 1);
 }
 
-static void pool_give(mb_tape *tape, mb_real *memory, int64_t count) {
+static void pool_give(mb_tape *tape, void *memory, size_t n_bytes) {
     if (tape->n_pooled < POOL_ENTRIES) { /* a full pool only means that the arena gives new memory */
-        tape->pool[tape->n_pooled++] = (pool_entry){memory, count};
+        tape->pool[tape->n_pooled++] = (pool_entry){memory, n_bytes};
     }
 }
 
-mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta) {
+void *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta) {
     if (!mb_tape_wants_grad(input)) {
         return NULL;
     }
     *beta = input->is_parameter || input->grad_is_set ? 1 : 0;
     if (input->grad == NULL) {
-        input->grad = pool_take(tape, mb_tensor_count(input));
+        input->grad = pool_take(tape, mb_tensor_bytes(input));
     }
     input->grad_is_set = input->grad != NULL;
     return input->grad;
@@ -151,7 +185,7 @@ mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta) {
 
 static void drop_grad(mb_tape *tape, mb_tensor *t) {
     if (t != NULL && t->grad != NULL) {
-        pool_give(tape, t->grad, mb_tensor_count(t));
+        pool_give(tape, t->grad, mb_tensor_bytes(t));
         t->grad = NULL;
         t->grad_is_set = false;
     }
@@ -162,11 +196,12 @@ mb_status mb_tape_backward_from(mb_tape *tape, mb_tensor *output, const mb_real 
         return tape->status;
     }
     mb_real beta;
-    mb_real *grad = mb_tape_grad(tape, output, &beta);
+    void *grad = mb_tape_grad(tape, output, &beta);
     if (grad == NULL) {
         return tape->status; /* the loss depends on nothing that is trained */
     }
-    memcpy(grad, cotangent, (size_t)mb_tensor_count(output) * sizeof *grad);
+    const mb_rows rows = mb_rows_over(grad, output->dtype, mb_tensor_count(output));
+    mb_rows_add(&rows, 0, 0, cotangent);
     for (mb_node *node = tape->last; node != NULL && tape->status == MB_OK; node = node->previous) {
         mb_tensor *first = node->output, *second = node->second_output;
         if (first->grad_is_set || (second != NULL && second->grad_is_set)) { /* else nothing of the loss depends on it */
@@ -204,7 +239,7 @@ void mb_tape_scope_end_keeping(mb_tape *tape, mb_tape_scope scope, int n_kept, m
      * copy. That happens until the arena's next reset has joined its blocks. */
     if (tape->arena.block != scope.mark.block) {
         for (int i = 0; i < n_kept; i++) {
-            const size_t n_bytes = (size_t)mb_tensor_count(&headers[i]) * sizeof(mb_real);
+            const size_t n_bytes = mb_tensor_bytes(&headers[i]);
             copies[i] = malloc(n_bytes);
             if (copies[i] == NULL) {
                 tape->status = MB_ERROR_MEMORY;
@@ -219,10 +254,9 @@ void mb_tape_scope_end_keeping(mb_tape *tape, mb_tape_scope scope, int n_kept, m
     }
     for (int i = 0; i < n_kept; i++) {
         /* Moved down in the order of allocation, a tensor never lands on one that is still to be moved. */
-        mb_tensor *moved = whole ? mb_tape_tensor(tape, headers[i].n_dims, headers[i].dims) : NULL;
+        mb_tensor *moved = whole ? new_tensor(tape, headers[i].dtype, headers[i].n_dims, headers[i].dims) : NULL;
         if (moved != NULL) {
-            memmove(moved->data, copies[i] != NULL ? copies[i] : headers[i].data,
-                    (size_t)mb_tensor_count(&headers[i]) * sizeof(mb_real));
+            memmove(moved->data, copies[i] != NULL ? copies[i] : headers[i].data, mb_tensor_bytes(&headers[i]));
         }
         free(copies[i]);
         *kept[i] = moved;

@@ -47,6 +47,9 @@ mb_tape *mb_tape_new(bool recording);
 void mb_tape_free(mb_tape *tape);
 /* Starts a step. (seed, step) determine every dropout mask of it. */
 void mb_tape_begin(mb_tape *tape, uint64_t seed, uint64_t step);
+/* What the activations of this step and their gradients are kept in from here on: MB_REAL_DTYPE, as mb_tape_begin sets it, or
+ * MB_BF16. Sums, statistics and the gradients of parameters are mb_real either way. */
+void mb_tape_set_dtype(mb_tape *tape, mb_dtype dtype);
 mb_status mb_tape_status(const mb_tape *tape);
 bool mb_tape_recording(const mb_tape *tape);
 size_t mb_tape_peak_bytes(const mb_tape *tape);
@@ -71,17 +74,25 @@ void mb_tape_scope_end_keeping(mb_tape *tape, mb_tape_scope scope, int n_kept, m
 mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t *dims);
 
 /* --- for the ops (src/autograd/ops/) --- */
-/* New output tensor, uninitialised; its needs_grad is false until a node is appended. */
+/* New output tensor of the step's dtype, uninitialised; its needs_grad is false until a node is appended. */
 mb_tensor *mb_tape_tensor(mb_tape *tape, int n_dims, const int64_t *dims);
+/* The same in mb_real: a loss, or sums that rounding must not eat. */
+mb_tensor *mb_tape_real_tensor(mb_tape *tape, int n_dims, const int64_t *dims);
 void *mb_tape_alloc(mb_tape *tape, size_t count, size_t size_bytes); /* arena memory; NULL sets the sticky status */
 /* Memory for the length of one op: what was allocated since the mark is dropped. */
 mb_arena_mark mb_tape_scratch_mark(const mb_tape *tape);
 void mb_tape_scratch_drop(mb_tape *tape, mb_arena_mark mark);
 /* Appends a node if the tape records and any input needs a gradient; returns NULL otherwise (nothing need be saved). */
 mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_tensor *const *inputs, int n_inputs);
-/* Where backward writes the gradient of `input`, or NULL if it needs none. *beta becomes 0 (overwrite) or 1 (add): the
- * caller honours it, as in a GEMM. */
-mb_real *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta);
+/* Where backward writes the gradient of `input`, in the input's dtype, or NULL if it needs none. *beta becomes 0 (overwrite)
+ * or 1 (add): the caller honours it, as in a GEMM. */
+void *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta);
+/* Scratch by thread: how many there can be, and which of them is calling. */
+int mb_tape_max_threads(void);
+int mb_tape_thread(void);
+/* `n` rows of scratch for each thread, `width` numbers long, until the step ends; mb_tape_my_rows: the calling thread's. */
+mb_real *mb_tape_thread_rows(mb_tape *tape, int n, int64_t width);
+mb_real *mb_tape_my_rows(mb_real *rows, int n, int64_t width);
 /* Whether mb_tape_grad would return memory, without claiming it. */
 bool mb_tape_wants_grad(const mb_tensor *input);
 uint64_t mb_tape_seed(const mb_tape *tape);

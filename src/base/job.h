@@ -25,6 +25,7 @@ typedef struct mb_job {
     void (*progress)(void *user, const mb_progress *progress);     /* called often; the receiver rate-limits; may be NULL */
     const volatile sig_atomic_t *stop_signal; /* becomes the signal's number when the user asks to stop; may be NULL */
     int n_threads;                            /* 0: all cores */
+    bool bf16; /* --precision: models keep their activations in bf16 and multiply in it; false: fp32 */
 } mb_job;
 
 /* `job` may be NULL in all of these. */

@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "cli/cli.h"
 #include "cli/signals.h"
+#include "tensor/gemm_bf16.h"
 
 /* In the order of a tour: text to tokens, to a model, to its uses. */
 static const mb_command *const commands[] = {
@@ -59,7 +60,7 @@ const mb_option mb_common_option_table[] = {
      .offset = FIELD(precision),
      .default_text = "auto",
      .choices = precision_names,
-     .help = "what to compute in; this build has fp32 alone"},
+     .help = "what models compute in; auto: bf16 where the processor has AMX or AVX512-BF16"},
     {.name = "log-every",
      .type = MB_OPTION_INT,
      .offset = FIELD(log_every),
@@ -189,9 +190,6 @@ static bool wants_help(int argc, char *const *argv) {
 }
 
 static mb_status run_with_options(mb_cli *cli, const mb_command *command, void *options, mb_error *error) {
-    if (cli->common.precision == PRECISION_BF16) {
-        return mb_fail(error, MB_ERROR_USAGE, "--precision bf16 is not in this build; use --precision fp32");
-    }
     mb_progress_line_init(&cli->line, stderr, cli->common.quiet, cli->common.log_every);
     cli->job = (mb_job){
         .user = &cli->line,
@@ -199,6 +197,7 @@ static mb_status run_with_options(mb_cli *cli, const mb_command *command, void *
         .progress = mb_progress_line_show,
         .stop_signal = mb_signals_stop(),
         .n_threads = mb_threads_set((int)cli->common.threads),
+        .bf16 = cli->common.precision == PRECISION_BF16 || (cli->common.precision == PRECISION_AUTO && mb_bf16_is_fast()),
     };
     const mb_status status = command->run(cli, options, error);
     mb_progress_line_close(&cli->line);

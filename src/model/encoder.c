@@ -53,6 +53,7 @@ static mb_linear_weights declare_bert_qkv(mb_model *model, const char *layer) {
     for (int i = 0; i < 3; i++) {
         weights[i] = declare_matrix(model, h, h, i > 0, layer, names[0][i]);
     }
+    mb_model_mark_factor(model, weights[0]); /* with the two behind it */
     for (int i = 0; i < 3; i++) {
         biases[i] = mb_model_declare(model, 0, h, MB_INIT_ZERO, i > 0, layer, names[1][i]);
     }
@@ -179,6 +180,7 @@ static void check_lengths(const mb_model *model, const mb_model_input *input) {
 
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden) {
     check_lengths(model, input);
+    mb_tape_set_dtype(tape, model->dtype);
     mb_tensor *embedded = mb_embeddings_forward(model, tape, input);
     stream s = {embedded, embedded};
     if (all_hidden) {

@@ -52,6 +52,9 @@ static void declare_modernbert(mb_model *model) {
 }
 
 void mb_heads_declare(mb_model *model) {
+    if (model->head == MB_HEAD_MASKED_LM || model->head == MB_HEAD_PRETRAINING) {
+        mb_model_mark_factor(model, model->embeddings.word); /* the decoder's weight */
+    }
     if (model->config.layout == MB_LAYOUT_BERT) {
         declare_bert(model);
     } else {
@@ -90,13 +93,13 @@ mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hi
 
 mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
     mb_tensor *x = transform_rows(model, tape, hidden, rows, n_rows);
-    return mb_linear(tape, x, model->embeddings.word, model->heads.decoder_bias);
+    return mb_to_real(tape, mb_linear(tape, x, model->embeddings.word, model->heads.decoder_bias));
 }
 
 mb_tensor *mb_model_next_sentence_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
     MB_SHAPE_CHECK(model->heads.seq_relationship.weight != NULL, "the next-sentence head", hidden, hidden);
     mb_tensor *pooled = mb_model_pool(model, tape, input, hidden);
-    return mb_linear(tape, pooled, model->heads.seq_relationship.weight, model->heads.seq_relationship.bias);
+    return mb_to_real(tape, mb_linear(tape, pooled, model->heads.seq_relationship.weight, model->heads.seq_relationship.bias));
 }
 
 /* What a classifier of sequences reads, (B,H). */
@@ -115,5 +118,5 @@ mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_m
         x = transform(model, tape, x);
     }
     x = mb_dropout(tape, x, model->config.classifier_dropout);
-    return mb_linear(tape, x, model->heads.classifier.weight, model->heads.classifier.bias);
+    return mb_to_real(tape, mb_linear(tape, x, model->heads.classifier.weight, model->heads.classifier.bias));
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "model/model.h"
 #include "model/rotary.h"
+#include "tensor/bf16.h"
 
 /* Pointers into mb_model.tensors. */
 typedef struct mb_linear_weights {
@@ -45,9 +46,12 @@ struct mb_model {
     mb_head head;
     bool has_pooler;
     mb_params params;
-    mb_map weights_map; /* of the model file, for the views that lie in it; {0}: none does */
-    mb_tensor *tensors; /* [i] begins at view i and takes in the fused views after it */
-    size_t n_tensors;   /* room: more than there can be views */
+    mb_map weights_map;       /* of the model file, for the views that lie in it; {0}: none does */
+    mb_tensor *tensors;       /* [i] begins at view i and takes in the fused views after it */
+    mb_dtype dtype;           /* of activations */
+    mb_packed_weight *packed; /* [i] of tensors[i], where that multiplies; NULL: activations are mb_real */
+    mb_bf16 *packed_memory;
+    size_t n_tensors; /* room: more than there can be views */
     size_t n_new_views;
     bool out_of_memory; /* a declaration failed */
     mb_embedding_weights embeddings;
@@ -69,8 +73,13 @@ mb_param *mb_model_view(mb_model *model, const mb_tensor *tensor);
 mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool has_pooler, mb_model **out, mb_error *error);
 /* Allocates the buffers and the rotary angles, and points the tensors into the former. */
 mb_status mb_model_allocate(mb_model *model, bool trainable, mb_error *error);
+/* Marks a weight as a factor of bf16 products. NULL is passed over. */
+void mb_model_mark_factor(mb_model *model, const mb_tensor *weight);
 /* Makes the tensors anew from the views: after one was frozen or mapped. */
 void mb_model_bind_tensors(mb_model *model);
+
+/* --- packed.c --- */
+void mb_model_drop_packed(mb_model *model);
 
 /* --- embeddings.c --- */
 void mb_embeddings_declare(mb_model *model);

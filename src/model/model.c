@@ -31,7 +31,14 @@ mb_linear_weights mb_model_declare_linear(mb_model *model, int64_t n_outputs, in
     mb_linear_weights linear;
     linear.weight = mb_model_declare(model, n_outputs, n_inputs, MB_INIT_NORMAL, false, prefix, "weight");
     linear.bias = bias ? mb_model_declare(model, 0, n_outputs, MB_INIT_ZERO, false, prefix, "bias") : NULL;
+    mb_model_mark_factor(model, linear.weight);
     return linear;
+}
+
+void mb_model_mark_factor(mb_model *model, const mb_tensor *weight) {
+    if (weight) {
+        mb_model_view(model, weight)->multiplies = true;
+    }
 }
 
 mb_param *mb_model_view(mb_model *model, const mb_tensor *tensor) {
@@ -61,6 +68,7 @@ mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool
         return no_memory(error);
     }
     model->head = head;
+    model->dtype = MB_REAL_DTYPE;
     model->has_pooler = has_pooler;
     mb_status status = mb_model_config_copy(config, &model->config, error);
     if (status == MB_OK) {
@@ -94,6 +102,7 @@ void mb_model_bind_tensors(mb_model *model) {
             end++;
         }
         model->tensors[i] = mb_params_tensor(params, (int)i, (int)(end - i));
+        model->tensors[i].packed = model->packed && params->views[i].multiplies ? &model->packed[i] : NULL;
     }
 }
 
@@ -166,6 +175,7 @@ void mb_model_free(mb_model *model) {
         mb_map_close(&model->weights_map);
         mb_rotary_free(&model->global_angles);
         mb_rotary_free(&model->local_angles);
+        mb_model_drop_packed(model);
         mb_model_config_free(&model->config);
         free(model->tensors);
         free(model->layers);

@@ -77,11 +77,16 @@ mb_status mb_model_extend_positions(mb_model *model, int32_t n, mb_error *error)
 /* Probabilities in [0,1) for the coming steps; they are saved in config.json. `hidden` goes for the embeddings too. */
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier);
 bool mb_model_has_pooler(const mb_model *model);
+/* What activations are kept and multiplied in: MB_F32, or MB_BF16 (gemm_bf16.h), where weights stay fp32 and a packed bf16 copy
+ * is made of those that multiply. `trainable`: backward's copy too. */
+mb_status mb_model_set_dtype(mb_model *model, mb_dtype dtype, bool trainable, mb_error *error);
+/* After the weights have changed: makes the packed copies anew. Nothing to do in fp32. */
+void mb_model_pack_weights(mb_model *model);
 
-/* Last hidden states (N,H). A sequence longer than max_positions is a bug of the caller and aborts. all_hidden (may be NULL):
- * n_layers + 1 entries, [0] the embeddings' output, the last one what is returned (in between, a pre-norm model's states are
- * those that its norms read); only valid on a recording tape or when kept by the caller: on an inference
- * tape passing it keeps every layer in memory. */
+/* Last hidden states (N,H), in the model's dtype (mb_to_real makes them mb_real). A sequence longer than max_positions is a bug
+ * of the caller and aborts. all_hidden (may be NULL): n_layers + 1 entries, [0] the embeddings' output, the last one what is
+ * returned (in between, a pre-norm model's states are those that its norms read); only valid on a recording tape or when kept
+ * by the caller: on an inference tape passing it keeps every layer in memory. */
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden);
 /* tanh(W h_[CLS] + b): (B,H). The model must have a pooler. */
 mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);

@@ -32,6 +32,7 @@ typedef struct mb_param {
                               this view (a fused (3H,H) query, key and value: 3); 0: no hidden matrix */
     bool decay;            /* weight decay applies: matrices yes, biases and LayerNorm no */
     bool fused;            /* follows its predecessor without a gap */
+    bool multiplies;       /* the factor of a linear op: bf16 products take it packed, with the fused views after it */
     bool frozen;           /* gets no gradient; the optimiser must leave it as it is (no decay either) */
     const mb_real *mapped; /* inference: the numbers where they lie in the map of the model file; NULL: in the flat buffer */
 } mb_param;

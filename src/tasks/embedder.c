@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autograd/ops.h"
 #include "tasks/embedder_state.h"
 
 const char *const mb_pooling_names[] = {"mean", "cls", "max", "tokens", "words", NULL};
@@ -83,7 +84,7 @@ mb_status mb_embedder_new(const char *dir, const mb_embedder_options *options, c
     }
     e->options = *options;
     e->job = job;
-    mb_status status = mb_text_model_load(dir, MB_HEAD_NONE, &e->model, error);
+    mb_status status = mb_text_model_load(dir, MB_HEAD_NONE, job, &e->model, error);
     if (status == MB_OK) {
         status = check_options(e, error);
     }
@@ -252,7 +253,8 @@ static const float *encode(mb_embedder *e, const mb_model_input *input) {
     const int n_layers = mb_model_get_config(e->model.model)->n_layers;
     mb_tape_begin(e->tape, 0, 0);
     if (e->n_layers_wanted == 1 && e->layer_wanted[n_layers]) { /* every layer's memory is dropped once it is used */
-        const mb_tensor *last = mb_model_encode(e->model.model, e->tape, input, NULL);
+        mb_tensor *last = mb_model_encode(e->model.model, e->tape, input, NULL);
+        last = last ? mb_to_real(e->tape, last) : NULL;
         return last ? mb_tensor_real(last) : NULL;
     }
     mb_tensor *all[MB_MAX_LAYERS + 1] = {0};
@@ -269,7 +271,11 @@ static const float *encode(mb_embedder *e, const mb_model_input *input) {
         if (!e->layer_wanted[layer]) {
             continue;
         }
-        const float *hidden = mb_tensor_real(all[layer]);
+        const mb_tensor *real = mb_to_real(e->tape, all[layer]);
+        if (!real) {
+            return NULL;
+        }
+        const float *hidden = mb_tensor_real(real);
         for (int64_t i = 0; i < count; i++) {
             mean[i] += hidden[i];
         }

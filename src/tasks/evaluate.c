@@ -66,7 +66,7 @@ static mb_status evaluate_classifier(const mb_evaluate_options *o, const mb_job 
     mb_classifier_batch batch = {0};
     mb_class_scores scores = {0};
     mb_tape *tape = mb_tape_new(false);
-    mb_status status = tape == NULL ? out_of_memory(error) : mb_text_model_load(o->model, MB_HEAD_CLASSIFIER, &m, error);
+    mb_status status = tape == NULL ? out_of_memory(error) : mb_text_model_load(o->model, MB_HEAD_CLASSIFIER, job, &m, error);
     status = status == MB_OK ? load_examples(o, &m, job, &set, error) : status;
     status = status == MB_OK ? mb_classifier_batch_new(&set, o->batch_size, &batch, error) : status;
     status = status == MB_OK ? mb_classifier_evaluate(m.model, tape, &set, &batch, job, &scores, error) : status;
@@ -135,7 +135,7 @@ static mb_status evaluate_masked_lm(const mb_evaluate_options *o, mb_head head, 
                                     mb_error *error) {
     mb_text_model m = {0};
     mb_shard shard = {0};
-    mb_status status = mb_text_model_load(o->model, head, &m, error);
+    mb_status status = mb_text_model_load(o->model, head, job, &m, error);
     if (status == MB_OK && o->pll) {
         const int32_t max_length = mb_tokenizer_fit_max_length(m.tokenizer, mb_model_get_config(m.model), o->max_length);
         status = mb_pseudo_likelihood(&m, o->data, max_length, job, rows, error);

@@ -185,7 +185,7 @@ mb_status mb_fill_mask(const mb_fill_mask_options *options, const mb_job *job, F
     mb_text_model m = {0};
     query q = {0};
     mb_tape *tape = NULL;
-    mb_status status = mb_text_model_load(options->model, MB_HEAD_MASKED_LM, &m, error);
+    mb_status status = mb_text_model_load(options->model, MB_HEAD_MASKED_LM, job, &m, error);
     for (size_t i = 0; status == MB_OK && i < options->texts.n; i++) {
         q.text = options->texts.items[i];
         status = query_read(&q, &m, i + 1, error);

@@ -80,6 +80,8 @@ static mb_status set_up(run *r, mb_error *error) {
     const mb_optimizer_options adamw = {
         .beta1 = o->adam_beta1, .beta2 = o->adam_beta2, .epsilon = o->adam_eps, .weight_decay = o->weight_decay};
     mb_status status = make_model(r, error);
+    status = status == MB_OK && r->data->job && r->data->job->bf16 ? mb_model_set_dtype(r->outcome->model, MB_BF16, true, error)
+                                                                   : status;
     status = status == MB_OK ? mb_optimizer_init(&r->optimizer, mb_model_params(r->outcome->model), &adamw, error) : status;
     status = status == MB_OK ? mb_classifier_batch_new(&r->data->train, o->batch_size, &r->train_batch, error) : status;
     if (status == MB_OK && r->data->has_dev) {
@@ -134,6 +136,7 @@ mb_status mb_finetune_run(const mb_finetune_data *data, int64_t number, mb_metri
     if (status == MB_OK && data->has_dev) {
         mb_params *params = mb_model_params(outcome->model);
         memcpy(params->weights, r.best_weights, (size_t)params->count * sizeof *params->weights);
+        mb_model_pack_weights(outcome->model);
     }
     tear_down(&r);
     if (status != MB_OK) {

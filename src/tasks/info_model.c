@@ -150,7 +150,7 @@ mb_status mb_info_model(const char *dir, bool tensors, mb_buffer *out, mb_error 
     mb_status status = mb_model_detect_head(dir, &head, error);
     mb_text_model m = {0};
     if (status == MB_OK) {
-        status = mb_text_model_load(dir, head, &m, error);
+        status = mb_text_model_load(dir, head, NULL, &m, error);
     }
     if (status != MB_OK) {
         return status;

@@ -130,7 +130,7 @@ mb_status mb_predict(const mb_predict_options *options, const mb_job *job, FILE 
     mb_text_model m = {0};
     mb_classifier_set set = {0};
     mb_classifier_batch batch = {0};
-    mb_status status = mb_text_model_load(options->model, MB_HEAD_CLASSIFIER, &m, error);
+    mb_status status = mb_text_model_load(options->model, MB_HEAD_CLASSIFIER, job, &m, error);
     status = status == MB_OK ? load_examples(options, &m, job, &set, error) : status;
     status = status == MB_OK ? mb_classifier_batch_new(&set, options->batch_size, &batch, error) : status;
     status = status == MB_OK ? predict_all(options, &m, &set, &batch, job, rows, error) : status;

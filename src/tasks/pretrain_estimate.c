@@ -54,6 +54,7 @@ static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *
         const double middle = mb_clock_seconds();
         const double norm = mb_params_grad_norm(mb_model_params(run->model));
         mb_optimizer_update(&run->optimizer, mb_model_params(run->model), 0, mb_clip_factor(norm, 1));
+        mb_model_pack_weights(run->model);
         const double end = mb_clock_seconds();
         if (i == 1 || (i > 1 && middle - began < best_batch)) {
             best_batch = middle - began;

@@ -211,6 +211,10 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     if (status != MB_OK) {
         return status;
     }
+    status = mb_model_set_dtype(run->model, run->job && run->job->bf16 ? MB_BF16 : MB_F32, true, error);
+    if (status != MB_OK) {
+        return status;
+    }
     run->tape = mb_tape_new(true);
     run->inference = mb_tape_new(false);
     run->group = calloc((size_t)run->n_parts, sizeof *run->group);

@@ -10,7 +10,7 @@ static mb_status check(const mb_text_model *m, const char *dir, mb_head head, mb
     return mb_tokenizer_fit_check(m->tokenizer, mb_model_get_config(m->model), dir, error);
 }
 
-mb_status mb_text_model_load(const char *dir, mb_head head, mb_text_model *out, mb_error *error) {
+mb_status mb_text_model_load(const char *dir, mb_head head, const mb_job *job, mb_text_model *out, mb_error *error) {
     *out = (mb_text_model){0};
     mb_status status = mb_model_load(dir, head, NULL, 0, false, &out->model, error);
     if (status == MB_OK) {
@@ -18,6 +18,9 @@ mb_status mb_text_model_load(const char *dir, mb_head head, mb_text_model *out, 
     }
     if (status == MB_OK) {
         status = check(out, dir, head, error);
+    }
+    if (status == MB_OK && job && job->bf16) {
+        status = mb_model_set_dtype(out->model, MB_BF16, false, error);
     }
     if (status != MB_OK) {
         mb_text_model_free(out);

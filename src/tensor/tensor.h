@@ -9,6 +9,7 @@
 #define MB_TENSOR_TENSOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The number that kernels compute in. The layers tensor, autograd and model are compiled a second time with
@@ -32,12 +33,18 @@ typedef struct mb_tensor {
     mb_dtype dtype;
     int n_dims;
     int64_t dims[MB_MAX_DIMS];
-    void *data;    /* dims[0] * dims[1] * ... elements of dtype; not owned */
-    mb_real *grad; /* same shape in mb_real; NULL: not wanted (a constant) or not yet reached by backward */
+    void *data; /* dims[0] * dims[1] * ... elements of dtype; not owned */
+    void *grad; /* same shape and dtype; NULL: not wanted (a constant) or not yet reached by backward */
     bool needs_grad;
-    bool grad_is_set;  /* false: grad holds nothing yet and the first contribution overwrites it */
-    bool is_parameter; /* grad belongs to the parameter table: always accumulate, never recycle */
+    bool grad_is_set;                      /* false: grad holds nothing yet and the first contribution overwrites it */
+    bool is_parameter;                     /* grad belongs to the parameter table: always accumulate, never recycle */
+    const struct mb_packed_weight *packed; /* a weight (O,I) as bf16 products take it; NULL: pack it where it is used */
 } mb_tensor;
+
+/* gemm_bf16.h says how: of x W^T the factor W^T (I,O), and of dy W the factor W (O,I), which inference does without (NULL). */
+typedef struct mb_packed_weight {
+    const uint16_t *forward, *backward;
+} mb_packed_weight;
 
 static inline int64_t mb_tensor_count(const mb_tensor *t) {
     int64_t n = 1;
@@ -45,6 +52,12 @@ static inline int64_t mb_tensor_count(const mb_tensor *t) {
         n *= t->dims[i];
     }
     return n;
+}
+static inline size_t mb_dtype_size(mb_dtype dtype) {
+    return dtype == MB_BF16 ? 2 : dtype == MB_F32 ? 4 : 8;
+}
+static inline size_t mb_tensor_bytes(const mb_tensor *t) {
+    return (size_t)mb_tensor_count(t) * mb_dtype_size(t->dtype);
 }
 /* Elements of an mb_real tensor. */
 static inline mb_real *mb_tensor_real(const mb_tensor *t) {

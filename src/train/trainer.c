@@ -218,6 +218,7 @@ static mb_status finish(mb_trainer *t, loop *l, mb_error *error) {
 mb_status mb_trainer_run(mb_trainer *t, mb_error *error) {
     loop l = loop_begin(t);
     mb_status status = MB_OK;
+    mb_model_pack_weights(t->model); /* a checkpoint may have replaced them */
     while (status == MB_OK && (t->state.progress = fmin(1, progress_of_run(t, &l))) < 1) {
         const double rate = rate_of_step(t, t->state.progress);
         mb_step_sums sums = {0};
@@ -238,6 +239,7 @@ mb_status mb_trainer_run(mb_trainer *t, mb_error *error) {
             break;
         }
         mb_optimizer_update(t->optimizer, l.params, rate, mb_clip_factor(grad_norm, t->max_grad_norm));
+        mb_model_pack_weights(t->model);
         account(t, &l, &sums, rate, grad_norm);
         if (log_is_due(t, &l)) {
             status = log_steps(t, &l, error);

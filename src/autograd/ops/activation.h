@@ -5,6 +5,9 @@
 #include "autograd/ops.h"
 #include "tensor/vmath.h"
 
+/* y = f(y) for n numbers; `derivative` takes f'(y) unless it is NULL. Nothing to do for the identity. */
+void mb_activate(mb_activation activation, mb_real *restrict y, mb_real *restrict derivative, int64_t n);
+
 /* x Phi(x); derivative Phi(x) + x phi(x). Hendrycks & Gimpel 2016, section 2. */
 static inline mb_real mb_gelu(mb_real x, mb_real *derivative) {
     mb_real density, cdf = mb_normal_cdf(x, &density);

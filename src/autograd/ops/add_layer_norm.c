@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tensor/dropout_mask.h"
+#include "tensor/rows.h"
 #include "tensor/vmath.h"
 
 /* Residual, dropout and LayerNorm (Ba et al. 2016) in one pass over each row:
@@ -15,7 +16,7 @@
  * Where z is an output, xhat is not kept beside it but computed from it again. */
 
 typedef struct layer_norm_saved {
-    mb_real *z;    /* (N,H): xhat, or z where `mean` is not NULL */
+    mb_rows z;     /* (N,H): xhat, or z where `mean` is not NULL */
     mb_real *mean; /* (N) or NULL */
     mb_real *rstd; /* (N) */
     mb_dropout_site site;
@@ -82,6 +83,13 @@ static void residual_row(const layer_norm_saved *saved, int64_t i, int64_t width
     }
 }
 
+static void add_row(mb_real *restrict to, const mb_real *restrict from, int64_t n) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        to[j] += from[j];
+    }
+}
+
 /* What makes xhat of a saved row: (z - mean) * rstd. */
 typedef struct row_scale {
     mb_real mean, rstd;
@@ -108,47 +116,38 @@ static void backward_row(mb_real *restrict dy, const mb_real *restrict z, row_sc
     }
 }
 
-static void accumulate(mb_real *restrict to, mb_real beta, const mb_real *restrict from, int64_t n) {
-    if (beta == 0) {
-        for (int64_t j = 0; j < n; j++) {
-            to[j] = from[j];
-        }
-    } else {
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
-            to[j] += from[j];
-        }
-    }
-}
-
-/* The gradients that backward reads and writes; NULL where there is none. */
+/* The gradients that backward reads and writes; data NULL where there is none. */
 typedef struct layer_norm_grads {
-    mb_real *dy;         /* ours alone: each row becomes dz in place */
-    const mb_real *dsum; /* of z as an output */
-    mb_real *dx, *dresidual;
+    mb_rows dy, dsum; /* dsum: of z as an output */
+    mb_rows dx, dresidual;
     mb_real x_beta, residual_beta;
 } layer_norm_grads;
 
+enum { BACKWARD_ROWS = 3, FORWARD_ROWS = 4 }; /* of scratch */
+
 static void backward_block(const layer_norm_saved *saved, const layer_norm_grads *grads, const mb_real *gamma, int64_t begin,
-                           int64_t end, int64_t width, mb_real *sums) {
-    for (int64_t j = 0; j < 2 * width; j++) {
-        sums[j] = 0;
-    }
+                           int64_t end, int64_t width, mb_real *sums, mb_real *scratch) {
+    mb_real *row = scratch;
+    memset(sums, 0, 2 * (size_t)width * sizeof *sums);
     for (int64_t i = begin; i < end; i++) {
-        mb_real *row = grads->dy + i * width;
         const row_scale scale = saved->mean != NULL ? (row_scale){saved->mean[i], saved->rstd[i]} : (row_scale){0, 1};
-        backward_row(row, saved->z + i * width, scale, gamma, saved->rstd[i], width, sums, sums + width);
-        if (grads->dsum != NULL) { /* sum = z */
-            accumulate(row, 1, grads->dsum + i * width, width);
+        const mb_real *z = mb_rows_read(&saved->z, i, scratch + width), *dy = mb_rows_read(&grads->dy, i, row);
+        if (dy != row) {
+            memcpy(row, dy, (size_t)width * sizeof *row);
         }
-        if (grads->dresidual != NULL) { /* z = residual + ... */
-            accumulate(grads->dresidual + i * width, grads->residual_beta, row, width);
+        backward_row(row, z, scale, gamma, saved->rstd[i], width, sums, sums + width);
+        if (grads->dsum.data != NULL) { /* sum = z */
+            const mb_real *dsum = mb_rows_read(&grads->dsum, i, scratch + 2 * width);
+            add_row(row, dsum, width);
         }
-        if (grads->dx != NULL) { /* z = ... + dropout(x) */
+        if (grads->dresidual.data != NULL) { /* z = residual + ... */
+            mb_rows_add(&grads->dresidual, i, grads->residual_beta, row);
+        }
+        if (grads->dx.data != NULL) { /* z = ... + dropout(x) */
             if (saved->drops) {
                 mb_dropout_row(&saved->site, (uint32_t)i, width, row, row);
             }
-            accumulate(grads->dx + i * width, grads->x_beta, row, width);
+            mb_rows_add(&grads->dx, i, grads->x_beta, row);
         }
     }
 }
@@ -164,28 +163,37 @@ static void add_block_sums(mb_real *to, mb_real beta, const mb_real *block_sums,
     }
 }
 
+static mb_rows grad_rows(mb_tape *tape, mb_tensor *input, mb_real *beta) {
+    return mb_rows_over(mb_tape_grad(tape, input, beta), input == NULL ? MB_REAL_DTYPE : input->dtype,
+                        input == NULL ? 0 : input->dims[1]);
+}
+
 static void add_layer_norm_backward(mb_tape *tape, mb_node *node) {
     const layer_norm_saved *saved = node->saved;
     mb_tensor *gamma = node->inputs[2], *sum = node->second_output;
     int64_t n_rows = node->output->dims[0], width = node->output->dims[1];
     int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
     mb_real y_beta = 1, gamma_beta = 0, beta_beta = 0;
-    layer_norm_grads grads = {.dsum = sum != NULL && sum->grad_is_set ? sum->grad : NULL};
-    grads.dy = mb_tape_grad(tape, node->output, &y_beta);
-    grads.dx = mb_tape_grad(tape, node->inputs[0], &grads.x_beta);
-    grads.dresidual = mb_tape_grad(tape, node->inputs[1], &grads.residual_beta);
+    layer_norm_grads grads = {.dy = grad_rows(tape, node->output, &y_beta)};
+    grads.dx = grad_rows(tape, node->inputs[0], &grads.x_beta);
+    grads.dresidual = grad_rows(tape, node->inputs[1], &grads.residual_beta);
+    if (sum != NULL && sum->grad_is_set) {
+        grads.dsum = mb_rows_over(sum->grad, sum->dtype, width);
+    }
     mb_real *dgamma = mb_tape_grad(tape, gamma, &gamma_beta), *dbeta = mb_tape_grad(tape, node->inputs[3], &beta_beta);
     mb_real *block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * 2 * width), sizeof *block_sums);
+    mb_real *scratch = mb_tape_thread_rows(tape, BACKWARD_ROWS, width);
     if (mb_tape_status(tape) != MB_OK) {
         return;
     }
     if (y_beta == 0) { /* only z was used */
-        memset(grads.dy, 0, (size_t)(n_rows * width) * sizeof *grads.dy);
+        memset(grads.dy.data, 0, mb_tensor_bytes(node->output));
     }
 #pragma omp parallel for schedule(static)
     for (int64_t block = 0; block < n_blocks; block++) {
         const int64_t begin = block * ROW_BLOCK, end = begin + ROW_BLOCK < n_rows ? begin + ROW_BLOCK : n_rows;
-        backward_block(saved, &grads, mb_tensor_real(gamma), begin, end, width, block_sums + block * 2 * width);
+        backward_block(saved, &grads, mb_tensor_real(gamma), begin, end, width, block_sums + block * 2 * width,
+                       mb_tape_my_rows(scratch, BACKWARD_ROWS, width));
     }
     add_block_sums(dgamma, gamma_beta, block_sums, n_blocks, width);
     add_block_sums(dbeta, beta_beta, block_sums + width, n_blocks, width);
@@ -193,11 +201,10 @@ static void add_layer_norm_backward(mb_tape *tape, mb_node *node) {
 
 static const mb_op add_layer_norm_op = {"add_layer_norm", add_layer_norm_backward};
 
-/* What is saved goes to tensors of its own while recording; in inference z takes the place of y. */
-static bool save(mb_tape *tape, mb_node *node, layer_norm_saved *saved, mb_tensor *sum, int64_t n_rows, int64_t width) {
-    if (sum != NULL) {
-        saved->z = mb_tensor_real(sum);
-    }
+/* What is saved goes to memory of its own while recording; in inference z takes the place of y. */
+static bool save(mb_tape *tape, mb_node *node, layer_norm_saved *saved, mb_tensor *sum, const mb_tensor *y) {
+    const int64_t n_rows = y->dims[0], width = y->dims[1];
+    saved->z = mb_rows_of(sum != NULL ? sum : y);
     if (node == NULL) {
         return true;
     }
@@ -208,7 +215,7 @@ static bool save(mb_tape *tape, mb_node *node, layer_norm_saved *saved, mb_tenso
         sum->needs_grad = true;
         saved->mean = mb_tape_alloc(tape, (size_t)n_rows, sizeof(mb_real));
     } else {
-        saved->z = mb_tape_alloc(tape, (size_t)(n_rows * width), sizeof(mb_real));
+        saved->z.data = mb_tape_alloc(tape, (size_t)(n_rows * width), mb_dtype_size(y->dtype));
     }
     return mb_tape_status(tape) == MB_OK;
 }
@@ -225,19 +232,22 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
         return NULL;
     }
     mb_node *node = mb_tape_append(tape, &add_layer_norm_op, y, inputs, 4);
-    *saved = (layer_norm_saved){.z = mb_tensor_real(y), .drops = dropout > 0 && mb_tape_recording(tape)};
+    *saved = (layer_norm_saved){.drops = dropout > 0 && mb_tape_recording(tape)};
     if (saved->drops) {
         saved->site = mb_dropout_site_make(mb_tape_seed(tape), mb_tape_step(tape), mb_tape_next_site(tape), dropout);
     }
-    if (!save(tape, node, saved, sum, n_rows, width)) {
+    mb_real *scratch = mb_tape_thread_rows(tape, FORWARD_ROWS, width);
+    if (!save(tape, node, saved, sum, y) || scratch == NULL) {
         return NULL;
     }
-    const mb_real *g = mb_tensor_real(gamma), *b = beta == NULL ? NULL : mb_tensor_real(beta), *in = mb_tensor_real(x);
-    const mb_real *skip = residual == NULL ? NULL : mb_tensor_real(residual);
+    const mb_real *g = mb_tensor_real(gamma), *b = beta == NULL ? NULL : mb_tensor_real(beta);
+    const mb_rows in = mb_rows_of(x), skip = mb_rows_of(residual), out = mb_rows_of(y);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real *z = saved->z + i * width, *out = mb_tensor_real(y) + i * width, *xhat = sum != NULL ? out : z, mean;
-        residual_row(saved, i, width, in + i * width, skip == NULL ? NULL : skip + i * width, z);
+        mb_real *mine = mb_tape_my_rows(scratch, FORWARD_ROWS, width), mean;
+        mb_real *z = mb_rows_place(&saved->z, i, mine), *y_row = mb_rows_place(&out, i, mine + width);
+        residual_row(saved, i, width, mb_rows_read(&in, i, mine + 2 * width),
+                     skip.data == NULL ? NULL : mb_rows_read(&skip, i, mine + 3 * width), z);
         mb_real rstd = row_statistics(z, width, epsilon, &mean);
         if (saved->rstd != NULL) {
             saved->rstd[i] = rstd;
@@ -245,8 +255,13 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
         if (saved->mean != NULL) {
             saved->mean[i] = mean;
         }
+        mb_real *xhat = sum != NULL ? y_row : z; /* z stays where it is an output */
         normalize_row(z, width, mean, rstd, xhat);
-        scale_row(xhat, g, b, width, out);
+        if (node != NULL || sum != NULL) {
+            mb_rows_put(&saved->z, i, z);
+        }
+        scale_row(xhat, g, b, width, y_row);
+        mb_rows_put(&out, i, y_row);
     }
     return y;
 }
@@ -259,6 +274,6 @@ mb_tensor *mb_add_layer_norm(mb_tape *tape, mb_tensor *x, mb_tensor *residual, m
 
 mb_tensor *mb_add_layer_norm_sum(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,
                                  double epsilon, double dropout, mb_tensor **sum) {
-    *sum = mb_tape_status(tape) == MB_OK ? mb_tape_tensor(tape, 2, x->dims) : NULL;
+    *sum = mb_tape_status(tape) == MB_OK ? mb_tape_real_tensor(tape, 2, x->dims) : NULL;
     return *sum == NULL ? NULL : forward(tape, (mb_tensor *[]){x, residual, gamma, beta}, epsilon, dropout, *sum);
 }

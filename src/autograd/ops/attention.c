@@ -1,10 +1,11 @@
 #include "autograd/ops.h"
 
-#include <omp.h>
 #include <string.h>
 
 #include "tensor/dropout_mask.h"
 #include "tensor/gemm.h"
+#include "tensor/gemm_bf16.h"
+#include "tensor/rows.h"
 #include "tensor/vmath.h"
 
 /* Scaled dot-product attention inside each packed sequence (Vaswani et al. 2017, section 3.2). For one head of one sequence:
@@ -22,7 +23,7 @@
  * Rotary positions (Su et al. 2021, section 3.4.2): Q and K of a head are turned as they are copied out of qkv, and their
  * gradients turned back, by the negative angle, as they are added to dqkv. */
 
-enum { QUERY_BLOCK = 128, LOCAL_QUERY_BLOCK = 64 };
+enum { QUERY_BLOCK = 128, LOCAL_QUERY_BLOCK = 64, CACHE_LINE = 64 };
 
 typedef struct attention_saved {
     mb_sequences sequences;
@@ -31,6 +32,7 @@ typedef struct attention_saved {
     mb_real *log_sum_exp; /* (A,N) */
     mb_dropout_site site;
     bool drops;
+    mb_dtype dtype; /* of qkv, the context and their gradients */
 } attention_saved;
 
 /* The rows and columns of one head of one sequence. */
@@ -110,11 +112,39 @@ static mb_real softmax_row(mb_real *restrict s, int64_t n) {
     return max + (mb_real)log((double)sum);
 }
 
-/* Rows of D elements each. */
-typedef struct rows_view {
-    const mb_real *data;
+/* A part of a matrix: its rows are `stride` numbers apart. */
+typedef struct part {
+    void *data;
     int64_t stride;
-} rows_view;
+    mb_dtype dtype;
+} part;
+
+static part part_at(part p, int64_t row, int64_t column) {
+    return (part){(char *)p.data + (size_t)(row * p.stride + column) * mb_dtype_size(p.dtype), p.stride, p.dtype};
+}
+static part real_part(mb_real *data, int64_t stride) {
+    return (part){data, stride, MB_REAL_DTYPE};
+}
+static mb_rows row_of(part p, int64_t row, int64_t n) {
+    return mb_rows_over(part_at(p, row, 0).data, p.dtype, n);
+}
+
+/* c = alpha op(a)[m,k] op(b)[k,n] + beta c. Where the tape's activations are bf16 the product is one of bf16 numbers, whatever
+ * scores and turned rows are kept in. `packed`: room for b, or NULL on an fp32 tape. */
+static void multiply(mb_bf16 *packed, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, mb_real alpha, part a,
+                     part b, mb_real beta, part c) {
+    if (packed == NULL) {
+        mb_gemm(trans_a, trans_b, m, n, k, alpha, a.data, a.stride, b.data, b.stride, beta, c.data, c.stride);
+        return;
+    }
+    const mb_bf16_factor left = {a.data, a.stride, trans_a, a.dtype != MB_BF16};
+    const mb_bf16_factor right = {b.data, b.stride, trans_b, b.dtype != MB_BF16};
+    mb_bf16_store store = {.c = c.data, .stride = c.stride, .alpha = (float)alpha, .beta = (float)beta};
+    const int64_t depth = mb_bf16_padded(k);
+    mb_bf16_pack(&right, k, n, depth, packed);
+    mb_bf16_gemm(m, n, k, &left, (mb_bf16_packed){packed, depth}, c.dtype == MB_BF16 ? mb_bf16_store_bf16 : mb_bf16_store_real,
+                 &store);
+}
 
 /* out = x turned by `sign` times the angles of its position; out may be x. */
 static void turn(const mb_rotary_table *table, int64_t position, mb_real sign, const mb_real *x, mb_real *out) {
@@ -128,34 +158,47 @@ static void turn(const mb_rotary_table *table, int64_t position, mb_real sign, c
     }
 }
 
-/* Where the head's queries (or keys) are read: in qkv, or turned, in `turned` (T,D). */
-static rows_view positioned(const attention_saved *saved, const head_view *v, const mb_real *rows, mb_real *turned) {
-    if (saved->options.rotary == NULL) {
-        return (rows_view){rows, 3 * v->width};
-    }
-    for (int64_t t = 0; t < v->length; t++) {
-        turn(saved->options.rotary, t, 1, rows + t * 3 * v->width, turned + t * v->size);
-    }
-    return (rows_view){turned, v->size};
-}
-
 /* What one thread works in. */
 typedef struct scratch {
-    mb_real *p, *r;   /* a block's rows of P and R; r in backward alone */
-    mb_real *q, *k;   /* (T,D) turned; these and the next two with rotary positions alone */
-    mb_real *dq, *dk; /* a block's gradient of q, all of k's; in backward alone */
+    mb_real *p, *r;       /* a block's rows of P and R; r in backward alone */
+    mb_real *q, *k;       /* (T,D) turned: with rotary positions alone */
+    mb_real *dq;          /* a block's gradient of q, and in backward where it is turned back, or bf16: */
+    mb_real *dk, *dvalue; /* the gradients of all k and v */
+    mb_real *row;         /* (D) */
+    mb_bf16 *packed;      /* the second factor of a product; NULL on an fp32 tape */
 } scratch;
 
-static void forward_head(const attention_saved *saved, const head_view *v, const mb_real *qkv, mb_real *context,
-                         const scratch *mine) {
-    const int64_t stride = 3 * v->width;
-    const mb_real *start = qkv + v->start * stride + v->head * v->size, *value = start + 2 * v->width;
-    const rows_view q = positioned(saved, v, start, mine->q), k = positioned(saved, v, start + v->width, mine->k);
+/* Where the head's queries (or keys) are read: in qkv, or turned, in `turned` (T,D). */
+static part positioned(const attention_saved *saved, const head_view *v, part rows, mb_real *turned, mb_real *row) {
+    if (saved->options.rotary == NULL) {
+        return rows;
+    }
+    for (int64_t t = 0; t < v->length; t++) {
+        const mb_rows from = row_of(rows, t, v->size);
+        turn(saved->options.rotary, t, 1, mb_rows_read(&from, 0, row), turned + t * v->size);
+    }
+    return real_part(turned, v->size);
+}
+
+/* The head's rows of a (N,3H) matrix, query, key or value. */
+static part head_of(void *qkv, mb_dtype dtype, const head_view *v, int which) {
+    return part_at((part){qkv, 3 * v->width, dtype}, v->start, v->head * v->size + which * v->width);
+}
+/* ... and of a (N,H) one. */
+static part head_of_context(void *context, mb_dtype dtype, const head_view *v) {
+    return part_at((part){context, v->width, dtype}, v->start, v->head * v->size);
+}
+
+static void forward_head(const attention_saved *saved, const head_view *v, void *qkv, void *context, const scratch *mine) {
+    const part q = positioned(saved, v, head_of(qkv, saved->dtype, v, 0), mine->q, mine->row);
+    const part k = positioned(saved, v, head_of(qkv, saved->dtype, v, 1), mine->k, mine->row);
+    const part value = head_of(qkv, saved->dtype, v, 2), out = head_of_context(context, saved->dtype, v);
     const mb_real scale = 1 / mb_sqrt((mb_real)v->size);
     for (int64_t first = 0; first < v->length; first += saved->block) {
         const query_block b = block_at(saved, v->length, first);
-        mb_gemm(false, true, b.n, b.n_keys, v->size, scale, q.data + first * q.stride, q.stride,
-                k.data + b.first_key * k.stride, k.stride, 0, mine->p, b.n_keys);
+        const part p = real_part(mine->p, b.n_keys);
+        multiply(mine->packed, false, true, b.n, b.n_keys, v->size, scale, part_at(q, first, 0), part_at(k, b.first_key, 0), 0,
+                 p);
         for (int64_t i = 0; i < b.n; i++) {
             mb_real *row = mine->p + i * b.n_keys;
             const columns seen = columns_of(saved, &b, i);
@@ -168,8 +211,8 @@ static void forward_head(const attention_saved *saved, const head_view *v, const
                 mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
             }
         }
-        mb_gemm(false, false, b.n, v->size, b.n_keys, 1, mine->p, b.n_keys, value + b.first_key * stride, stride, 0,
-                context + (v->start + first) * v->width + v->head * v->size, v->width);
+        multiply(mine->packed, false, false, b.n, v->size, b.n_keys, 1, p, part_at(value, b.first_key, 0), 0,
+                 part_at(out, first, 0));
     }
 }
 
@@ -203,76 +246,90 @@ static void probabilities_again(const attention_saved *saved, const head_view *v
     }
 }
 
-static void clear_rows(mb_real *rows, int64_t n_rows, int64_t stride, int64_t size) {
-    for (int64_t t = 0; t < n_rows; t++) {
-        memset(rows + t * stride, 0, (size_t)size * sizeof *rows);
-    }
-}
-
-/* rows = beta rows + d turned back: the gradient of what `positioned` read. */
-static void turn_back(const attention_saved *saved, int64_t first, int64_t n, int64_t size, mb_real *d, mb_real beta,
-                      mb_real *rows, int64_t stride) {
+/* rows = beta rows + d, where `turns`, turned back: the gradient of what `positioned` read. */
+static void put_back(const attention_saved *saved, bool turns, int64_t first, int64_t n, int64_t size, mb_real *d, mb_real beta,
+                     part rows) {
     for (int64_t t = 0; t < n; t++) {
-        mb_real *from = d + t * size, *to = rows + t * stride;
-        turn(saved->options.rotary, first + t, -1, from, from);
-        for (int64_t j = 0; j < size; j++) {
-            to[j] = (beta == 0 ? 0 : to[j]) + from[j];
+        mb_real *from = d + t * size;
+        if (turns) {
+            turn(saved->options.rotary, first + t, -1, from, from);
         }
+        const mb_rows to = row_of(rows, t, size);
+        mb_rows_add(&to, 0, beta, from);
     }
 }
 
-static void backward_head(const attention_saved *saved, const head_view *v, const mb_real *qkv, const mb_real *dcontext,
-                          mb_real *dqkv, mb_real beta, const scratch *mine) {
-    const bool turned = saved->options.rotary != NULL, local = saved->options.is_local;
-    const int64_t stride = 3 * v->width, offset = v->start * stride + v->head * v->size;
-    const mb_real *value = qkv + offset + 2 * v->width;
-    const rows_view q = positioned(saved, v, qkv + offset, mine->q);
-    const rows_view k = positioned(saved, v, qkv + offset + v->width, mine->k);
-    mb_real *dq = dqkv + offset, *dk = turned ? mine->dk : dq + v->width, *dvalue = dq + 2 * v->width;
+/* Where a head's gradients of k and v collect from every block of queries: in place, or in scratch. */
+typedef struct collected {
+    part dk, dvalue;
+    mb_real beta; /* of the first contribution */
+} collected;
+
+/* Blocks of local attention overlap in their keys, and no block sees them all: begin with zeros and add. */
+static void clear_collected(const collected *c, const head_view *v) {
+    for (int64_t t = 0; t < v->length; t++) {
+        memset(part_at(c->dk, t, 0).data, 0, (size_t)v->size * mb_dtype_size(c->dk.dtype));
+        memset(part_at(c->dvalue, t, 0).data, 0, (size_t)v->size * mb_dtype_size(c->dvalue.dtype));
+    }
+}
+
+/* Given P and R of a block, dP and then scale-free dS, in mine->r. */
+static void score_gradients(const attention_saved *saved, const head_view *v, const query_block *b, part dout, part value,
+                            const scratch *mine) {
+    multiply(mine->packed, false, true, b->n, b->n_keys, v->size, 1, dout, part_at(value, b->first_key, 0), 0,
+             real_part(mine->r, b->n_keys));
+    for (int64_t i = 0; i < b->n; i++) { /* R = dropout(P), P = softmax(S); P is 0 outside of what the query sees */
+        mb_real *row = mine->r + i * b->n_keys;
+        if (saved->drops) {
+            mb_dropout_row(&saved->site, mask_row(v, b->first + i), b->n_keys, row, row);
+        }
+        softmax_backward_row(mine->p + i * b->n_keys, row, b->n_keys);
+    }
+}
+
+static void backward_head(const attention_saved *saved, const head_view *v, void *qkv, void *dcontext, void *dqkv, mb_real beta,
+                          const scratch *mine) {
+    const bool turned = saved->options.rotary != NULL, apart = mine->dk != NULL;
+    const part q = positioned(saved, v, head_of(qkv, saved->dtype, v, 0), mine->q, mine->row);
+    const part k = positioned(saved, v, head_of(qkv, saved->dtype, v, 1), mine->k, mine->row);
+    const part value = head_of(qkv, saved->dtype, v, 2), dcontext_head = head_of_context(dcontext, saved->dtype, v);
+    const part dq = head_of(dqkv, saved->dtype, v, 0), dk = head_of(dqkv, saved->dtype, v, 1);
+    const part dvalue = head_of(dqkv, saved->dtype, v, 2);
+    const collected sums =
+        apart ? (collected){real_part(mine->dk, v->size), real_part(mine->dvalue, v->size), 0} : (collected){dk, dvalue, beta};
     const mb_real scale = 1 / mb_sqrt((mb_real)v->size);
-    if (local) { /* blocks overlap in their keys, and no block sees them all: begin with zeros and add */
-        clear_rows(dk, turned || beta == 0 ? v->length : 0, k.stride, v->size);
-        clear_rows(dvalue, beta == 0 ? v->length : 0, stride, v->size);
+    if (saved->options.is_local && sums.beta == 0) {
+        clear_collected(&sums, v);
     }
     for (int64_t first = 0; first < v->length; first += saved->block) {
         const query_block b = block_at(saved, v->length, first);
-        const bool adds = local || first > 0; /* keys and values collect from every block of queries */
-        const mb_real *dout = dcontext + (v->start + first) * v->width + v->head * v->size;
-        const mb_real *block_q = q.data + first * q.stride, *block_k = k.data + b.first_key * k.stride;
-        mb_gemm(false, true, b.n, b.n_keys, v->size, scale, block_q, q.stride, block_k, k.stride, 0, mine->p, b.n_keys);
+        const mb_real adds = saved->options.is_local || first > 0 ? 1 : sums.beta;
+        const part dout = part_at(dcontext_head, first, 0), block_q = part_at(q, first, 0),
+                   block_k = part_at(k, b.first_key, 0);
+        const part p = real_part(mine->p, b.n_keys), r = real_part(mine->r, b.n_keys);
+        multiply(mine->packed, false, true, b.n, b.n_keys, v->size, scale, block_q, block_k, 0, p);
         probabilities_again(saved, v, &b, mine);
         /* O = R V */
-        mb_gemm(true, false, b.n_keys, v->size, b.n, 1, saved->drops ? mine->r : mine->p, b.n_keys, dout, v->width,
-                adds ? 1 : beta, dvalue + b.first_key * stride, stride);
-        mb_gemm(false, true, b.n, b.n_keys, v->size, 1, dout, v->width, value + b.first_key * stride, stride, 0, mine->r,
-                b.n_keys);
-        for (int64_t i = 0; i < b.n; i++) { /* R = dropout(P), P = softmax(S); P is 0 outside of what the query sees */
-            mb_real *row = mine->r + i * b.n_keys;
-            if (saved->drops) {
-                mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
-            }
-            softmax_backward_row(mine->p + i * b.n_keys, row, b.n_keys);
-        }
+        multiply(mine->packed, true, false, b.n_keys, v->size, b.n, 1, saved->drops ? r : p, dout, adds,
+                 part_at(sums.dvalue, b.first_key, 0));
+        score_gradients(saved, v, &b, dout, value, mine);
         /* S = scale Q K^T */
-        mb_gemm(false, false, b.n, v->size, b.n_keys, scale, mine->r, b.n_keys, block_k, k.stride, turned ? 0 : beta,
-                turned ? mine->dq : dq + first * stride, q.stride);
-        mb_gemm(true, false, b.n_keys, v->size, b.n, scale, mine->r, b.n_keys, block_q, q.stride,
-                adds     ? 1
-                : turned ? 0
-                         : beta,
-                dk + b.first_key * k.stride, k.stride);
+        multiply(mine->packed, false, false, b.n, v->size, b.n_keys, scale, r, block_k, turned ? 0 : beta,
+                 turned ? real_part(mine->dq, v->size) : part_at(dq, first, 0));
         if (turned) {
-            turn_back(saved, first, b.n, v->size, mine->dq, beta, dq + first * stride, stride);
+            put_back(saved, true, first, b.n, v->size, mine->dq, beta, part_at(dq, first, 0));
         }
+        multiply(mine->packed, true, false, b.n_keys, v->size, b.n, scale, r, block_q, adds, part_at(sums.dk, b.first_key, 0));
     }
-    if (turned) {
-        turn_back(saved, 0, v->length, v->size, dk, beta, dq + v->width, stride);
+    if (apart) {
+        put_back(saved, turned, 0, v->length, v->size, mine->dk, beta, dk);
+        put_back(saved, false, 0, v->length, v->size, mine->dvalue, beta, dvalue);
     }
 }
 
-/* The scratch of all threads, in one piece; `share` is what each gets. */
+/* The scratch of all threads, in one piece; `share` is what each gets. In numbers; 0: a part that is not needed. */
 typedef struct scratch_plan {
-    int64_t scores, head, block, share;
+    int64_t scores, turned, block, apart, packed, share;
     mb_real *memory;
 } scratch_plan;
 
@@ -280,21 +337,38 @@ static bool plan_scratch(mb_tape *tape, const attention_saved *saved, bool backw
     const int64_t longest = saved->sequences.max_length, size = saved->width / saved->options.n_heads;
     const int64_t rows = longest < saved->block ? longest : saved->block, reach = saved->options.reach;
     const int64_t keys = saved->options.is_local && 2 * reach < longest - rows ? rows + 2 * reach : longest;
-    const bool turned = saved->options.rotary != NULL;
-    *plan = (scratch_plan){rows * keys, turned ? longest * size : 0, turned ? rows * size : 0, 0, NULL};
-    plan->share = plan->scores + 2 * plan->head + (backward ? plan->scores + plan->head + plan->block : 0);
-    plan->memory = mb_tape_alloc(tape, (size_t)(omp_get_max_threads() * plan->share), sizeof *plan->memory);
+    const bool turned = saved->options.rotary != NULL, bf16 = saved->dtype == MB_BF16;
+    const int64_t per_line = CACHE_LINE / (int64_t)sizeof(mb_real);
+    /* K or V of all keys, or the block's rows of Q or dO */
+    const int64_t packed = mb_bf16_padded(keys > rows ? keys : rows) * mb_bf16_padded(size);
+    *plan = (scratch_plan){.scores = rows * keys,
+                           .turned = turned ? longest * size : 0,
+                           .block = turned && backward ? rows * size : 0,
+                           .apart = (turned || bf16) && backward ? longest * size : 0,
+                           .packed = bf16 ? packed * (int64_t)sizeof(mb_bf16) / (int64_t)sizeof(mb_real) : 0};
+    plan->share = plan->packed + plan->scores * (backward ? 2 : 1) + 2 * plan->turned + plan->block + 2 * plan->apart + size;
+    plan->share = (plan->share + per_line - 1) / per_line * per_line;
+    plan->memory = mb_tape_alloc(tape, (size_t)(mb_tape_max_threads() * plan->share), sizeof *plan->memory);
     return plan->memory != NULL;
 }
 
-static scratch my_scratch(const scratch_plan *plan, bool backward) {
-    mb_real *at = plan->memory + omp_get_thread_num() * plan->share;
-    scratch mine = {.p = at, .q = at + plan->scores, .k = at + plan->scores + plan->head};
-    if (backward) {
-        mine.r = mine.k + plan->head;
-        mine.dk = mine.r + plan->scores;
-        mine.dq = mine.dk + plan->head;
-    }
+static mb_real *take(mb_real **at, int64_t n) {
+    mb_real *begin = *at;
+    *at += n;
+    return n > 0 ? begin : NULL;
+}
+
+static scratch my_scratch(const attention_saved *saved, const scratch_plan *plan, bool backward) {
+    mb_real *at = plan->memory + mb_tape_thread() * plan->share;
+    scratch mine = {.packed = (mb_bf16 *)(void *)take(&at, plan->packed)};
+    mine.p = take(&at, plan->scores);
+    mine.r = take(&at, backward ? plan->scores : 0);
+    mine.q = take(&at, plan->turned);
+    mine.k = take(&at, plan->turned);
+    mine.dq = take(&at, plan->block);
+    mine.dk = take(&at, plan->apart);
+    mine.dvalue = take(&at, plan->apart);
+    mine.row = take(&at, saved->width / saved->options.n_heads);
     return mine;
 }
 
@@ -302,7 +376,7 @@ static void attention_backward(mb_tape *tape, mb_node *node) {
     const attention_saved *saved = node->saved;
     mb_tensor *qkv = node->inputs[0];
     mb_real beta;
-    mb_real *dqkv = mb_tape_grad(tape, qkv, &beta);
+    void *dqkv = mb_tape_grad(tape, qkv, &beta);
     const mb_arena_mark mark = mb_tape_scratch_mark(tape);
     scratch_plan plan;
     if (dqkv == NULL || !plan_scratch(tape, saved, true, &plan)) {
@@ -311,8 +385,8 @@ static void attention_backward(mb_tape *tape, mb_node *node) {
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < (int64_t)saved->sequences.n * saved->options.n_heads; task++) {
         const head_view v = view_of(saved, task);
-        const scratch mine = my_scratch(&plan, true);
-        backward_head(saved, &v, mb_tensor_real(qkv), node->output->grad, dqkv, beta, &mine);
+        const scratch mine = my_scratch(saved, &plan, true);
+        backward_head(saved, &v, qkv->data, node->output->grad, dqkv, beta, &mine);
     }
     mb_tape_scratch_drop(tape, mark);
 }
@@ -339,6 +413,7 @@ static attention_saved *new_saved(mb_tape *tape, const mb_tensor *qkv, const mb_
                                .options = *options,
                                .width = qkv->dims[1] / 3,
                                .block = QUERY_BLOCK,
+                               .dtype = qkv->dtype,
                                .drops = options->dropout > 0 && mb_tape_recording(tape)};
     if (saved->options.reach >= sequences->max_length - 1) { /* everything is within reach */
         saved->options.is_local = false;
@@ -375,8 +450,8 @@ mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *seque
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < (int64_t)sequences->n * options->n_heads; task++) {
         const head_view v = view_of(saved, task);
-        const scratch mine = my_scratch(&plan, false);
-        forward_head(saved, &v, mb_tensor_real(qkv), mb_tensor_real(y), &mine);
+        const scratch mine = my_scratch(saved, &plan, false);
+        forward_head(saved, &v, qkv->data, y->data, &mine);
     }
     mb_tape_scratch_drop(tape, mark);
     return y;

@@ -14,7 +14,7 @@ static void cross_entropy_backward(mb_tape *tape, mb_node *node) {
     const cross_entropy_saved *saved = node->saved;
     mb_tensor *logits = node->inputs[0];
     int64_t n_classes = logits->dims[1];
-    mb_real beta, factor = saved->scale * node->output->grad[0];
+    mb_real beta, factor = saved->scale * *(const mb_real *)node->output->grad;
     mb_real *dx = mb_tape_grad(tape, logits, &beta);
     for (int64_t i = 0; dx != NULL && i < logits->dims[0]; i++) {
         for (int64_t j = 0; j < n_classes; j++) {
@@ -49,7 +49,8 @@ mb_tensor *mb_cross_entropy(mb_tape *tape, mb_tensor *logits, const int32_t *tar
         return NULL;
     }
     int64_t n_rows = logits->dims[0], n_classes = logits->dims[1];
-    mb_tensor *y = mb_tape_tensor(tape, 1, (int64_t[]){1});
+    MB_SHAPE_CHECK(logits->dtype == MB_REAL_DTYPE, "cross_entropy", logits, logits);
+    mb_tensor *y = mb_tape_real_tensor(tape, 1, (int64_t[]){1});
     cross_entropy_saved *saved = mb_tape_alloc(tape, 1, sizeof *saved);
     mb_real *probabilities = mb_tape_alloc(tape, (size_t)(n_rows * n_classes), sizeof *probabilities);
     if (y == NULL || saved == NULL || probabilities == NULL) {

@@ -1,6 +1,7 @@
 #include "autograd/ops.h"
 #include "autograd/ops/activation.h"
 #include "tensor/dropout_mask.h"
+#include "tensor/rows.h"
 
 /* Gated linear units (Shazeer 2020, "GLU Variants Improve Transformer", equation 5): the halves of z = x W^T are left and
  * right,
@@ -24,10 +25,8 @@ typedef struct gated_saved {
 #define GATE_ROW_BACKWARD(f)                              \
     _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
         mb_real slope, value = f(left[j], &slope);        \
-        mb_real dl = d[j] * right[j] * slope;             \
-        mb_real dr = d[j] * value;                        \
-        dleft[j] = beta == 0 ? dl : dleft[j] + dl;        \
-        dright[j] = beta == 0 ? dr : dright[j] + dr;      \
+        dleft[j] = d[j] * right[j] * slope;               \
+        dright[j] = d[j] * value;                         \
     }
 
 static inline mb_real identity(mb_real x, mb_real *derivative) {
@@ -57,8 +56,7 @@ static void gate_row(mb_activation activation, const mb_real *restrict left, con
 }
 
 static void gate_row_backward(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
-                              const mb_real *restrict d, mb_real beta, mb_real *restrict dleft, mb_real *restrict dright,
-                              int64_t n) {
+                              const mb_real *restrict d, mb_real *restrict dleft, mb_real *restrict dright, int64_t n) {
     switch (activation) {
     case MB_ACTIVATION_GELU:
         GATE_ROW_BACKWARD(mb_gelu)
@@ -78,24 +76,29 @@ static void gate_row_backward(mb_activation activation, const mb_real *restrict 
     }
 }
 
+enum { SCRATCH_ROWS = 5 }; /* two of z, one of y, two of dz */
+
 static void gated_activation_backward(mb_tape *tape, mb_node *node) {
     const gated_saved *saved = node->saved;
     mb_tensor *z = node->inputs[0];
     const int64_t n_rows = node->output->dims[0], width = node->output->dims[1];
     mb_real beta;
-    mb_real *dz = mb_tape_grad(tape, z, &beta);
-    if (dz == NULL) {
+    const mb_rows z_rows = mb_rows_of(z), dz = mb_rows_over(mb_tape_grad(tape, z, &beta), z->dtype, 2 * width);
+    const mb_rows dy = mb_rows_over(node->output->grad, node->output->dtype, width);
+    mb_real *scratch = mb_tape_thread_rows(tape, SCRATCH_ROWS, width);
+    if (dz.data == NULL || scratch == NULL) {
         return;
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real *d = node->output->grad + i * width; /* ours alone: masked in place */
-        const mb_real *left = mb_tensor_real(z) + i * 2 * width;
+        mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width), *masked = mine + 2 * width, *both = mine + 3 * width;
+        const mb_real *left = mb_rows_read(&z_rows, i, mine), *d = mb_rows_read(&dy, i, masked);
         if (saved->drops) { /* y = dropout(...) */
-            mb_dropout_row(&saved->site, (uint32_t)i, width, d, d);
+            mb_dropout_row(&saved->site, (uint32_t)i, width, d, masked);
+            d = masked;
         }
-        gate_row_backward(saved->activation, left, left + width, d, beta, dz + i * 2 * width, dz + i * 2 * width + width,
-                          width);
+        gate_row_backward(saved->activation, left, left + width, d, both, both + width, width);
+        mb_rows_add(&dz, i, beta, both);
     }
 }
 
@@ -120,14 +123,21 @@ mb_tensor *mb_gated_activation(mb_tape *tape, mb_tensor *z, mb_activation activa
     if (node != NULL) {
         node->saved = saved;
     }
+    mb_real *scratch = mb_tape_thread_rows(tape, SCRATCH_ROWS, width);
+    if (scratch == NULL) {
+        return NULL;
+    }
+    const mb_rows z_rows = mb_rows_of(z), y_rows = mb_rows_of(y);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
-        const mb_real *left = mb_tensor_real(z) + i * 2 * width;
-        mb_real *out = mb_tensor_real(y) + i * width;
+        mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width);
+        const mb_real *left = mb_rows_read(&z_rows, i, mine);
+        mb_real *out = mb_rows_place(&y_rows, i, mine + 2 * width);
         gate_row(activation, left, left + width, out, width);
         if (saved->drops) {
             mb_dropout_row(&saved->site, (uint32_t)i, width, out, out);
         }
+        mb_rows_put(&y_rows, i, out);
     }
     return mb_tape_status(tape) == MB_OK ? y : NULL;
 }

@@ -1,5 +1,6 @@
 #include "autograd/ops.h"
 #include "autograd/ops/activation.h"
+#include "autograd/ops/linear_bf16.h"
 #include "tensor/gemm.h"
 
 /* y = f(x W^T + b), f the identity or an activation.
@@ -10,7 +11,7 @@
 
 typedef struct linear_saved {
     mb_activation activation;
-    mb_real *derivative; /* (N,O) f'(z); NULL for the identity */
+    void *derivative; /* (N,O) f'(z) in the dtype of y; NULL for the identity */
 } linear_saved;
 
 /* --- forward: the activation on each finished tile of z --- */
@@ -21,39 +22,11 @@ typedef struct tile_context {
     int64_t width;
 } tile_context;
 
-#define ACTIVATE_ROW(f)                                   \
-    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
-        mb_real slope;                                    \
-        y[j] = f(y[j], &slope);                           \
-        if (derivative != NULL) {                         \
-            derivative[j] = slope;                        \
-        }                                                 \
-    }
-
-static void activate_row(mb_activation activation, mb_real *restrict y, mb_real *restrict derivative, int64_t n) {
-    switch (activation) {
-    case MB_ACTIVATION_GELU:
-        ACTIVATE_ROW(mb_gelu)
-        break;
-    case MB_ACTIVATION_GELU_TANH:
-        ACTIVATE_ROW(mb_gelu_tanh)
-        break;
-    case MB_ACTIVATION_RELU:
-        ACTIVATE_ROW(mb_relu)
-        break;
-    case MB_ACTIVATION_TANH:
-        ACTIVATE_ROW(mb_tanh_activation)
-        break;
-    case MB_ACTIVATION_IDENTITY:
-        break;
-    }
-}
-
 static void finish_tile(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     const tile_context *tile = context;
     for (int64_t i = row; i < row + n_rows; i++) {
         int64_t at = i * tile->width + column;
-        activate_row(tile->activation, tile->y + at, tile->derivative == NULL ? NULL : tile->derivative + at, n_columns);
+        mb_activate(tile->activation, tile->y + at, tile->derivative == NULL ? NULL : tile->derivative + at, n_columns);
     }
 }
 
@@ -84,7 +57,12 @@ static void sum_columns(const mb_real *rows, int64_t n_rows, int64_t width, mb_r
 
 static void linear_backward(mb_tape *tape, mb_node *node) {
     const linear_saved *saved = node->saved;
+    if (node->output->dtype == MB_BF16) {
+        mb_linear_bf16_backward(tape, node, saved->derivative);
+        return;
+    }
     mb_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
+    const mb_real *derivative = saved->derivative;
     int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0];
     int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
     mb_real x_beta, weight_beta, bias_beta = 0;
@@ -99,8 +77,8 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
 #pragma omp parallel for schedule(dynamic)
     for (int64_t block = 0; block < n_blocks; block++) {
         int64_t row = block * ROW_BLOCK, rows = n_rows - row < ROW_BLOCK ? n_rows - row : ROW_BLOCK;
-        if (saved->derivative != NULL) { /* y = f(z) */
-            multiply(dz + row * out, saved->derivative + row * out, rows * out);
+        if (derivative != NULL) { /* y = f(z) */
+            multiply(dz + row * out, derivative + row * out, rows * out);
         }
         if (dbias != NULL) { /* z = ... + b */
             sum_columns(dz + row * out, rows, out, block_sums + block * out);
@@ -137,22 +115,28 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
     if (y == NULL) {
         return NULL;
     }
-    tile_context tile = {activation, mb_tensor_real(y), NULL, out};
+    MB_SHAPE_CHECK(x->dtype == y->dtype, "linear", x, y);
+    void *derivative = NULL;
     mb_node *node = mb_tape_append(tape, &linear_op, y, (mb_tensor *[]){x, weight, bias}, 3);
     if (node != NULL) {
         if (activation != MB_ACTIVATION_IDENTITY) {
-            tile.derivative = mb_tape_alloc(tape, (size_t)(n_rows * out), sizeof(mb_real));
+            derivative = mb_tape_alloc(tape, (size_t)(n_rows * out), mb_dtype_size(y->dtype));
         }
         linear_saved *saved = mb_tape_alloc(tape, 1, sizeof *saved);
         if (saved == NULL) {
             return NULL;
         }
-        *saved = (linear_saved){activation, tile.derivative};
+        *saved = (linear_saved){activation, derivative};
         node->saved = saved;
     }
     if (mb_tape_status(tape) != MB_OK) {
         return NULL;
     }
+    if (y->dtype == MB_BF16) {
+        mb_linear_bf16_forward(tape, x, weight, bias, activation, y, derivative);
+        return mb_tape_status(tape) == MB_OK ? y : NULL;
+    }
+    tile_context tile = {activation, mb_tensor_real(y), derivative, out};
     mb_gemm_parallel(false, true, n_rows, out, in, 1, mb_tensor_real(x), in, mb_tensor_real(weight), in, 0, mb_tensor_real(y),
                      out, bias == NULL ? NULL : mb_tensor_real(bias), activation == MB_ACTIVATION_IDENTITY ? NULL : finish_tile,
                      &tile);

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
+#include "autograd/ops/linear_cross_entropy_bf16.h"
 #include "tensor/gemm.h"
+#include "tensor/rows.h"
 #include "tensor/vmath.h"
 
 /* The masked-LM output layer: logits = x W^T + b over the whole vocabulary, then scale * sum of cross entropies.
@@ -18,13 +20,8 @@
  * not fit the last-level cache. */
 enum { CHUNK_LOGITS = 4 << 20, MIN_CHUNK_ROWS = 128, COLUMN_BLOCK = 512 };
 
-typedef struct row_result {
-    double loss;
-    bool correct;
-} row_result;
-
 /* Loss of one row; its logits become scale * (softmax - onehot). */
-static row_result loss_row(mb_real *restrict logits, int64_t n, int32_t target, mb_real scale) {
+static mb_lce_row loss_row(mb_real *restrict logits, int64_t n, int32_t target, mb_real scale) {
     mb_real max = logits[0], sum = 0;
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < n; j++) {
@@ -42,7 +39,7 @@ static row_result loss_row(mb_real *restrict logits, int64_t n, int32_t target, 
         logits[j] *= factor;
     }
     logits[target] -= scale;
-    return (row_result){log((double)sum) - (double)(target_logit - max), target_logit == max};
+    return (mb_lce_row){log((double)sum) - (double)(target_logit - max), target_logit == max};
 }
 
 /* db += column sums of the chunk's dlogits; columns in fixed blocks, rows in order. */
@@ -61,73 +58,90 @@ static void add_column_sums(const mb_real *dlogits, int64_t n_rows, int64_t widt
 }
 
 static void linear_cross_entropy_backward(mb_tape *tape, mb_node *node) {
-    MB_SHAPE_CHECK(node->output->grad[0] == 1, "linear_cross_entropy", node->output, node->output);
+    MB_SHAPE_CHECK(*(const mb_real *)node->output->grad == 1, "linear_cross_entropy", node->output, node->output);
     const mb_real *saved = node->saved; /* (M,H) dx */
     mb_tensor *x = node->inputs[0];
     mb_real beta;
-    mb_real *dx = mb_tape_grad(tape, x, &beta);
-    for (int64_t i = 0, n = mb_tensor_count(x); dx != NULL && i < n; i++) {
-        dx[i] = (beta == 0 ? 0 : dx[i]) + saved[i];
+    const mb_rows dx = mb_rows_over(mb_tape_grad(tape, x, &beta), x->dtype, x->dims[1]);
+    for (int64_t i = 0; dx.data != NULL && i < x->dims[0]; i++) {
+        mb_rows_add(&dx, i, beta, saved + i * x->dims[1]);
     }
 }
 
 static const mb_op linear_cross_entropy_op = {"linear_cross_entropy", linear_cross_entropy_backward};
+
+/* The fp32 form; `dx` NULL: no gradients. */
+static void chunks(mb_tape *tape, const mb_lce_problem *p) {
+    const int64_t width = p->width, n_classes = p->n_classes, most = CHUNK_LOGITS / n_classes;
+    int64_t chunk = most < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : most;
+    chunk = chunk < p->n_rows ? chunk : p->n_rows;
+    mb_real *logits = mb_tape_alloc(tape, (size_t)(chunk * n_classes), sizeof *logits);
+    if (logits == NULL) {
+        return;
+    }
+    const mb_real *w = mb_tensor_real(p->weight);
+    for (int64_t first = 0; first < p->n_rows; first += chunk) {
+        const int64_t n = p->n_rows - first < chunk ? p->n_rows - first : chunk;
+        const mb_real *in = mb_tensor_real(p->x) + first * width;
+        mb_gemm_parallel(false, true, n, n_classes, width, 1, in, width, w, width, 0, logits, n_classes, p->bias, NULL, NULL);
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < n; i++) {
+            p->results[first + i] = loss_row(logits + i * n_classes, n_classes, p->targets[first + i], p->scale);
+        }
+        if (p->dx != NULL) {
+            mb_gemm_parallel(false, false, n, width, n_classes, 1, logits, n_classes, w, width, 0, p->dx + first * width, width,
+                             NULL, NULL, NULL);
+        }
+        if (p->dweight != NULL) {
+            mb_gemm_parallel(true, false, n_classes, width, n, 1, logits, n_classes, in, width, 1, p->dweight, width, NULL,
+                             NULL, NULL);
+        }
+        if (p->dbias != NULL) {
+            add_column_sums(logits, n, n_classes, p->dbias);
+        }
+    }
+}
 
 mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, const int32_t *targets,
                                    double scale, int64_t *n_correct) {
     if (mb_tape_status(tape) != MB_OK) {
         return NULL;
     }
-    const int64_t n_rows = x->dims[0], width = x->dims[1], n_classes = weight->dims[0];
-    MB_SHAPE_CHECK(weight->dims[1] == width, "linear_cross_entropy", x, weight);
-    MB_SHAPE_CHECK(bias == NULL || bias->dims[0] == n_classes, "linear_cross_entropy", weight, bias);
+    mb_lce_problem p = {.x = x,
+                        .weight = weight,
+                        .n_rows = x->dims[0],
+                        .width = x->dims[1],
+                        .n_classes = weight->dims[0],
+                        .bias = bias == NULL ? NULL : mb_tensor_real(bias),
+                        .targets = targets,
+                        .scale = (mb_real)scale};
+    MB_SHAPE_CHECK(weight->dims[1] == p.width, "linear_cross_entropy", x, weight);
+    MB_SHAPE_CHECK(bias == NULL || bias->dims[0] == p.n_classes, "linear_cross_entropy", weight, bias);
     MB_SHAPE_CHECK(!weight->needs_grad || (weight->is_parameter && (bias == NULL || bias->is_parameter)),
                    "linear_cross_entropy", weight, bias);
-    int64_t chunk = CHUNK_LOGITS / n_classes < MIN_CHUNK_ROWS ? MIN_CHUNK_ROWS : CHUNK_LOGITS / n_classes;
-    chunk = chunk < n_rows ? chunk : n_rows;
-    mb_tensor *y = mb_tape_tensor(tape, 1, (int64_t[]){1});
-    mb_real *logits = mb_tape_alloc(tape, (size_t)(chunk * n_classes), sizeof *logits);
-    row_result *results = mb_tape_alloc(tape, (size_t)n_rows, sizeof *results);
-    if (y == NULL || logits == NULL || results == NULL) {
+    mb_tensor *y = mb_tape_real_tensor(tape, 1, (int64_t[]){1});
+    p.results = mb_tape_alloc(tape, (size_t)p.n_rows, sizeof *p.results);
+    if (y == NULL || p.results == NULL) {
         return NULL;
     }
     mb_node *node = mb_tape_append(tape, &linear_cross_entropy_op, y, (mb_tensor *[]){x, weight, bias}, 3);
-    mb_real *dx = NULL, *dweight = NULL, *dbias = NULL, beta;
     if (node != NULL) {
-        node->saved = dx = mb_tape_alloc(tape, (size_t)(n_rows * width), sizeof *dx);
-        if (dx == NULL) {
-            return NULL;
-        }
-        dweight = mb_tape_grad(tape, weight, &beta);
-        dbias = mb_tape_grad(tape, bias, &beta);
+        mb_real beta;
+        node->saved = p.dx = mb_tape_alloc(tape, (size_t)(p.n_rows * p.width), sizeof *p.dx);
+        p.dweight = mb_tape_grad(tape, weight, &beta);
+        p.dbias = mb_tape_grad(tape, bias, &beta);
     }
-    const mb_real *w = mb_tensor_real(weight);
-    for (int64_t first = 0; first < n_rows; first += chunk) {
-        const int64_t n = n_rows - first < chunk ? n_rows - first : chunk;
-        const mb_real *in = mb_tensor_real(x) + first * width;
-        mb_gemm_parallel(false, true, n, n_classes, width, 1, in, width, w, width, 0, logits, n_classes,
-                         bias == NULL ? NULL : mb_tensor_real(bias), NULL, NULL);
-#pragma omp parallel for schedule(static)
-        for (int64_t i = 0; i < n; i++) {
-            results[first + i] = loss_row(logits + i * n_classes, n_classes, targets[first + i], (mb_real)scale);
-        }
-        if (dx != NULL) {
-            mb_gemm_parallel(false, false, n, width, n_classes, 1, logits, n_classes, w, width, 0, dx + first * width, width,
-                             NULL, NULL, NULL);
-        }
-        if (dweight != NULL) {
-            mb_gemm_parallel(true, false, n_classes, width, n, 1, logits, n_classes, in, width, 1, dweight, width, NULL, NULL,
-                             NULL);
-        }
-        if (dbias != NULL) {
-            add_column_sums(logits, n, n_classes, dbias);
-        }
+    if (mb_tape_status(tape) == MB_OK) {
+        (x->dtype == MB_BF16 ? mb_lce_bf16 : chunks)(tape, &p);
+    }
+    if (mb_tape_status(tape) != MB_OK) {
+        return NULL;
     }
     double sum = 0;
     int64_t correct = 0;
-    for (int64_t i = 0; i < n_rows; i++) {
-        sum += results[i].loss;
-        correct += results[i].correct;
+    for (int64_t i = 0; i < p.n_rows; i++) {
+        sum += p.results[i].loss;
+        correct += p.results[i].correct;
     }
     mb_tensor_real(y)[0] = (mb_real)(scale * sum);
     if (n_correct != NULL) {

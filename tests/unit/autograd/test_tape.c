@@ -161,10 +161,10 @@ Test(tape, constants_get_no_gradient) {
     cr_assert_eq(mb_tape_backward(tape, l), MB_OK);
     double frozen = 0, trained = 0;
     for (int64_t i = 0; i < N * H; i++) {
-        frozen += fabs((double)net.parameters[0].grad[i]);
+        frozen += fabs((double)((const mb_real *)net.parameters[0].grad)[i]);
     }
     for (int64_t i = 0; i < 3 * H * H; i++) {
-        trained += fabs((double)net.parameters[1].grad[i]);
+        trained += fabs((double)((const mb_real *)net.parameters[1].grad)[i]);
     }
     cr_expect_eq(frozen, 0);
     cr_expect(trained > 0);

@@ -245,7 +245,7 @@ static void inputs_make(const gradient_case *c, inputs *in) {
         size_t n = (size_t)mb_tensor_count(t);
         mb_real *data = calloc(n, sizeof *data);
         t->data = data;
-        t->grad = calloc(n, sizeof *t->grad);
+        t->grad = calloc(n, sizeof(mb_real));
         for (size_t j = 0; j < n; j++) {
             data[j] = random_at((uint32_t)i, (uint32_t)j);
         }

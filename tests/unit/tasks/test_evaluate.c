@@ -89,7 +89,7 @@ Test(evaluate, pseudo_log_likelihood_is_the_sum_over_tokens_masked_one_by_one) {
 
     mb_text_model m;
     mb_encoding encoding = {0};
-    ASSERT_OK(mb_text_model_load(model, MB_HEAD_MASKED_LM, &m, &error), error);
+    ASSERT_OK(mb_text_model_load(model, MB_HEAD_MASKED_LM, NULL, &m, &error), error);
     char *rest = rows;
     for (size_t i = 0; i < 4; i++) {
         double expected = 0;

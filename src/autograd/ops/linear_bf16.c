@@ -1,0 +1,156 @@
+#include "autograd/ops/linear_bf16.h"
+
+#include "autograd/ops/activation.h"
+#include "autograd/ops/packed_weight.h"
+
+enum { BLOCK = MB_BF16_BLOCK, ROW_BLOCK = 128 };
+
+/* --- forward: bias and activation on each block of sums while it is in cache --- */
+
+typedef struct forward_context {
+    mb_activation activation;
+    const mb_real *bias;
+    mb_bf16 *y, *derivative;
+    int64_t width;
+} forward_context;
+
+static void finish_block(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const forward_context *c = context;
+    mb_real z[BLOCK * BLOCK], slope[BLOCK * BLOCK], bias[BLOCK] = {0};
+    if (c->bias != NULL) {
+        memcpy(bias, c->bias + column, (size_t)n_columns * sizeof *bias);
+    }
+    for (int64_t i = 0; i < n_rows; i++) {
+        for (int64_t j = 0; j < BLOCK; j++) {
+            z[i * BLOCK + j] = (mb_real)sums[i * BLOCK + j] + bias[j];
+        }
+    }
+    mb_activate(c->activation, z, c->derivative == NULL ? NULL : slope, n_rows * BLOCK);
+    for (int64_t i = 0; i < n_rows; i++) {
+        const int64_t at = (row + i) * c->width + column;
+        mb_bf16_write(z + i * BLOCK, n_columns, c->y + at);
+        if (c->derivative != NULL) {
+            mb_bf16_write(slope + i * BLOCK, n_columns, c->derivative + at);
+        }
+    }
+}
+
+void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *weight, const mb_tensor *bias,
+                            mb_activation activation, mb_tensor *y, uint16_t *derivative) {
+    const int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0];
+    const mb_bf16_packed packed = mb_packed_forward(tape, weight);
+    if (packed.data == NULL) {
+        return;
+    }
+    const mb_bf16_factor a = {.data = x->data, .stride = in};
+    forward_context context = {activation, bias == NULL ? NULL : mb_tensor_real(bias), y->data, derivative, out};
+    mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, finish_block, &context);
+}
+
+/* --- backward --- */
+
+/* dz = dy f'(z) in place, and the sums of its columns. */
+static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows, int64_t width, mb_real *sums) {
+    if (derivative != NULL) {
+        const int64_t n = n_rows * width;
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            dz[j] = mb_bf16_from_float(mb_bf16_to_float(dz[j]) * mb_bf16_to_float(derivative[j]));
+        }
+    }
+    if (sums == NULL) {
+        return;
+    }
+    memset(sums, 0, (size_t)width * sizeof *sums);
+    for (int64_t i = 0; i < n_rows; i++) {
+        const mb_bf16 *restrict row = dz + i * width;
+        mb_real *restrict to = sums;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            to[j] += (mb_real)mb_bf16_to_float(row[j]);
+        }
+    }
+}
+
+typedef struct backward_context {
+    int64_t n_rows, in, out, depth; /* depth: the padded number of rows */
+    const mb_bf16 *x, *derivative;
+    mb_bf16 *dz, *dx;
+    mb_real x_beta;
+    mb_bf16_packed weight;
+    mb_bf16 *dz_rows, *packed_x; /* dz^T (O,depth) and x (depth,I) as the product dW = dz^T x takes them; NULL: no dW */
+    mb_real *block_sums;
+} backward_context;
+
+/* Everything that reads these rows of dz reads them here, out of the cache. */
+static void backward_block(const backward_context *c, int64_t row, int64_t n_rows) {
+    mb_bf16 *dz = c->dz + row * c->out;
+    prepare_rows(dz, c->derivative == NULL ? NULL : c->derivative + row * c->out, n_rows, c->out,
+                 c->block_sums == NULL ? NULL : c->block_sums + row / ROW_BLOCK * c->out);
+    if (c->dx != NULL) { /* z = x W^T */
+        const mb_bf16_factor a = {.data = dz, .stride = c->out};
+        mb_bf16_store store = {.c = c->dx + row * c->in, .stride = c->in, .alpha = 1, .beta = (float)c->x_beta};
+        mb_bf16_gemm(n_rows, c->in, c->out, &a, c->weight, mb_bf16_store_bf16, &store);
+    }
+    if (c->dz_rows != NULL) {
+        const mb_bf16_factor a = {.data = dz, .stride = c->out, .transposed = true};
+        const mb_bf16_factor b = {.data = c->x + row * c->in, .stride = c->in};
+        mb_bf16_unfold(&a, c->out, n_rows, c->depth, c->dz_rows + row);
+        mb_bf16_pack(&b, n_rows, c->in, c->depth, c->packed_x + row * BLOCK);
+    }
+}
+
+static void add_block_sums(mb_real *to, mb_real beta, const mb_real *block_sums, int64_t n_blocks, int64_t width) {
+    for (int64_t j = 0; j < width; j++) {
+        mb_real sum = beta == 0 ? 0 : to[j];
+        for (int64_t block = 0; block < n_blocks; block++) {
+            sum += block_sums[block * width + j];
+        }
+        to[j] = sum;
+    }
+}
+
+void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *derivative) {
+    mb_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
+    const int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0], depth = mb_bf16_padded(n_rows);
+    const int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
+    mb_real x_beta = 0, weight_beta = 0, bias_beta = 0;
+    mb_bf16 *dx = mb_tape_grad(tape, x, &x_beta);
+    mb_real *dweight = mb_tape_grad(tape, weight, &weight_beta), *dbias = mb_tape_grad(tape, bias, &bias_beta);
+    const mb_arena_mark mark = mb_tape_scratch_mark(tape);
+    backward_context c = {.n_rows = n_rows,
+                          .in = in,
+                          .out = out,
+                          .depth = depth,
+                          .x = x->data,
+                          .derivative = derivative,
+                          .dz = node->output->grad,
+                          .dx = dx,
+                          .x_beta = x_beta};
+    if (dx != NULL) {
+        c.weight = mb_packed_backward(tape, weight);
+    }
+    if (dweight != NULL) {
+        c.dz_rows = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(out) * depth), sizeof *c.dz_rows);
+        c.packed_x = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, in), sizeof *c.packed_x);
+    }
+    if (dbias != NULL) {
+        c.block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * out), sizeof *c.block_sums);
+    }
+    if (mb_tape_status(tape) != MB_OK) {
+        return;
+    }
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t row = 0; row < n_rows; row += ROW_BLOCK) {
+        backward_block(&c, row, n_rows - row < ROW_BLOCK ? n_rows - row : ROW_BLOCK);
+    }
+    if (dbias != NULL) {
+        add_block_sums(dbias, bias_beta, c.block_sums, n_blocks, out);
+    }
+    if (dweight != NULL) {
+        const mb_bf16_factor a = {.data = c.dz_rows, .stride = depth};
+        mb_bf16_store store = {.c = dweight, .stride = in, .alpha = 1, .beta = (float)weight_beta};
+        mb_bf16_gemm_parallel(out, in, depth, &a, (mb_bf16_packed){c.packed_x, depth}, mb_bf16_store_real, &store);
+    }
+    mb_tape_scratch_drop(tape, mark);
+}

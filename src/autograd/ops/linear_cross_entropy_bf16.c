@@ -1,0 +1,246 @@
+#include "autograd/ops/linear_cross_entropy_bf16.h"
+
+#include "autograd/ops/packed_weight.h"
+#include "tensor/vmath.h"
+
+/* On bf16 units a product is cheaper than the way of its result through memory, so the logits are made twice and never stored:
+ *
+ *   1. for each slice of the vocabulary: logits of all rows -> maximum and sum of exponentials, by row
+ *   2. these joined: log-sum-exp and loss of each row
+ *   3. for each slice: the same logits again -> dlogits (M, slice) in cache -> its rows of dW and db, and its part of dx
+ *
+ * The rows of dW are complete when their slice is done. The parts of dx are summed by groups of slices, then group by group:
+ * one order at any number of threads. */
+enum { SLICE = 256, N_GROUPS = 16, MAX_ROWS = 1536, BLOCK = MB_BF16_BLOCK };
+
+typedef struct slice_row {
+    float max, sum; /* of the row's logits in the slice: max, and sum of exp(logit - max) */
+} slice_row;
+
+typedef struct chunk {
+    const mb_lce_problem *problem;
+    int64_t first, n_rows, n_slices;
+    mb_bf16_packed forward, backward; /* W^T and W */
+    slice_row *slices;                /* (slices, n_rows) */
+    float *target_logits, *log_sums;  /* (n_rows) */
+    /* with gradients: */
+    mb_bf16 *packed_x; /* (n_rows,H) as the second factor of dW = dlogits^T x */
+    float *dx_parts;   /* (N_GROUPS,n_rows,H) */
+    mb_bf16 *dlogits;  /* by thread: (padded n_rows,SLICE) */
+    int64_t dlogits_share;
+} chunk;
+
+static int64_t slice_width(const chunk *c, int64_t slice) {
+    const int64_t left = c->problem->n_classes - slice * SLICE;
+    return left < SLICE ? left : SLICE;
+}
+
+static mb_bf16_factor rows_of_x(const chunk *c) {
+    return (mb_bf16_factor){.data = (const mb_bf16 *)c->problem->x->data + c->first * c->problem->width,
+                            .stride = c->problem->width};
+}
+
+static mb_bf16_packed slice_of_forward(const chunk *c, int64_t slice) {
+    return (mb_bf16_packed){c->forward.data + slice * SLICE * c->forward.depth, c->forward.depth};
+}
+
+/* --- 1 --- */
+
+typedef struct slice_context {
+    const chunk *c;
+    int64_t slice;
+    mb_bf16 *dlogits;
+} slice_context;
+
+/* Logits of a block's row: the sums and the bias; the columns beyond the vocabulary far below all others. */
+static inline void block_row(const slice_context *s, const float *sums, int64_t column, int64_t n, float *logits) {
+    const mb_real *bias = s->c->problem->bias;
+    for (int64_t j = 0; j < BLOCK; j++) {
+        logits[j] = j < n ? sums[j] + (bias == NULL ? 0 : (float)bias[s->slice * SLICE + column + j]) : -1e30f;
+    }
+}
+
+static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const slice_context *s = context;
+    const chunk *c = s->c;
+    slice_row *statistics = c->slices + s->slice * c->n_rows;
+    for (int64_t i = 0; i < n_rows; i++) {
+        float logits[BLOCK], max = -1e30f, sum = 0;
+        block_row(s, sums + i * BLOCK, column, n_columns, logits);
+#pragma omp simd reduction(max : max)
+        for (int64_t j = 0; j < BLOCK; j++) {
+            max = logits[j] > max ? logits[j] : max;
+        }
+        slice_row *mine = &statistics[row + i];
+        const float old = column == 0 ? max : mine->max;
+        max = max > old ? max : old;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < BLOCK; j++) {
+            sum += (float)mb_exp(logits[j] - max);
+        }
+        const float before = column == 0 ? 0 : mine->sum * (float)mb_exp(old - max);
+        *mine = (slice_row){max, before + sum};
+        const int64_t target = c->problem->targets[c->first + row + i] - s->slice * SLICE - column;
+        if (target >= 0 && target < n_columns) {
+            c->target_logits[row + i] = logits[target];
+        }
+    }
+}
+
+static void statistics_of_slices(const chunk *c) {
+    const mb_bf16_factor a = rows_of_x(c);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t slice = 0; slice < c->n_slices; slice++) {
+        slice_context s = {.c = c, .slice = slice};
+        mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice), take_statistics, &s);
+    }
+}
+
+/* --- 2 --- */
+
+static void join_slices(const chunk *c) {
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        float max = c->slices[i].max;
+        double sum = 0;
+        for (int64_t s = 1; s < c->n_slices; s++) {
+            const float other = c->slices[s * c->n_rows + i].max;
+            max = other > max ? other : max;
+        }
+        for (int64_t s = 0; s < c->n_slices; s++) {
+            const slice_row *part = &c->slices[s * c->n_rows + i];
+            sum += (double)part->sum * exp((double)(part->max - max));
+        }
+        const double log_sum = (double)max + log(sum);
+        c->log_sums[i] = (float)log_sum;
+        c->problem->results[c->first + i] = (mb_lce_row){log_sum - (double)c->target_logits[i], c->target_logits[i] == max};
+    }
+}
+
+/* --- 3 --- */
+
+static void make_dlogits(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const slice_context *s = context;
+    const chunk *c = s->c;
+    const float scale = (float)c->problem->scale;
+    for (int64_t i = 0; i < n_rows; i++) {
+        mb_real d[BLOCK];
+        float logits[BLOCK];
+        const float log_sum = c->log_sums[row + i];
+        block_row(s, sums + i * BLOCK, column, n_columns, logits);
+#pragma omp simd
+        for (int64_t j = 0; j < BLOCK; j++) {
+            d[j] = (mb_real)(scale * (float)mb_exp(logits[j] - log_sum));
+        }
+        const int64_t target = c->problem->targets[c->first + row + i] - s->slice * SLICE - column;
+        if (target >= 0 && target < n_columns) {
+            d[target] -= (mb_real)scale;
+        }
+        mb_bf16_write(d, BLOCK, s->dlogits + (row + i) * SLICE + column);
+    }
+}
+
+static void add_bias_gradient(const chunk *c, const slice_context *s) {
+    mb_real sums[SLICE] = {0};
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        const mb_bf16 *restrict row = s->dlogits + i * SLICE;
+#pragma omp simd
+        for (int64_t j = 0; j < SLICE; j++) {
+            sums[j] += (mb_real)mb_bf16_to_float(row[j]);
+        }
+    }
+    mb_real *to = c->problem->dbias + s->slice * SLICE;
+    for (int64_t j = 0; j < slice_width(c, s->slice); j++) {
+        to[j] += sums[j];
+    }
+}
+
+static void store_float(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const mb_bf16_store *store = context;
+    for (int64_t i = 0; i < n_rows; i++) {
+        float *restrict to = (float *)store->c + (row + i) * store->stride + column;
+        for (int64_t j = 0; j < n_columns; j++) {
+            to[j] = store->beta == 0 ? sums[i * BLOCK + j] : to[j] + sums[i * BLOCK + j];
+        }
+    }
+}
+
+static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool first_of_group, mb_bf16 *dlogits) {
+    const mb_lce_problem *p = c->problem;
+    const int64_t n = slice_width(c, slice), width = p->width;
+    const mb_bf16_factor x = rows_of_x(c), d = {.data = dlogits, .stride = SLICE};
+    slice_context s = {.c = c, .slice = slice, .dlogits = dlogits};
+    mb_bf16_gemm(c->n_rows, n, width, &x, slice_of_forward(c, slice), make_dlogits, &s);
+    mb_bf16_store to_dx = {.c = dx, .stride = width, .beta = first_of_group ? 0 : 1};
+    const mb_bf16_packed w = {c->backward.data + slice * SLICE * BLOCK, c->backward.depth};
+    mb_bf16_gemm(c->n_rows, width, n, &d, w, store_float, &to_dx);
+    if (p->dweight != NULL) {
+        const mb_bf16_factor d_transposed = {.data = dlogits, .stride = SLICE, .transposed = true};
+        mb_bf16_store to_dw = {.c = p->dweight + slice * SLICE * width, .stride = width, .alpha = 1, .beta = 1};
+        mb_bf16_gemm(n, width, c->n_rows, &d_transposed, (mb_bf16_packed){c->packed_x, mb_bf16_padded(c->n_rows)},
+                     mb_bf16_store_real, &to_dw);
+    }
+    if (p->dbias != NULL) {
+        add_bias_gradient(c, &s);
+    }
+}
+
+static void gradients_of_slices(const chunk *c) {
+    const mb_lce_problem *p = c->problem;
+    const int64_t count = c->n_rows * p->width, in_group = (c->n_slices + N_GROUPS - 1) / N_GROUPS;
+    const int64_t n_groups = (c->n_slices + in_group - 1) / in_group;
+    const mb_bf16_factor x = rows_of_x(c);
+    mb_bf16_pack_parallel(&x, c->n_rows, p->width, c->packed_x);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t group = 0; group < n_groups; group++) {
+        const int64_t begin = group * in_group, end = begin + in_group < c->n_slices ? begin + in_group : c->n_slices;
+        for (int64_t slice = begin; slice < end; slice++) {
+            gradients_of_slice(c, slice, c->dx_parts + group * count, slice == begin,
+                               c->dlogits + mb_tape_thread() * c->dlogits_share);
+        }
+    }
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < count; i++) {
+        float sum = 0;
+        for (int64_t group = 0; group < n_groups; group++) {
+            sum += c->dx_parts[group * count + i];
+        }
+        p->dx[c->first * p->width + i] = (mb_real)sum;
+    }
+}
+
+static bool allocate(mb_tape *tape, chunk *c, int64_t n_rows) {
+    const mb_lce_problem *p = c->problem;
+    c->n_slices = (p->n_classes + SLICE - 1) / SLICE;
+    c->slices = mb_tape_alloc(tape, (size_t)(c->n_slices * n_rows), sizeof *c->slices);
+    c->target_logits = mb_tape_alloc(tape, (size_t)n_rows, sizeof *c->target_logits);
+    c->log_sums = mb_tape_alloc(tape, (size_t)n_rows, sizeof *c->log_sums);
+    c->forward = mb_packed_forward(tape, p->weight);
+    if (p->dx != NULL) {
+        c->backward = mb_packed_backward(tape, p->weight);
+        c->dlogits_share = mb_bf16_padded(n_rows) * SLICE;
+        c->packed_x = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, p->width), sizeof *c->packed_x);
+        c->dx_parts = mb_tape_alloc(tape, (size_t)(N_GROUPS * n_rows * p->width), sizeof *c->dx_parts);
+        c->dlogits = mb_tape_alloc(tape, (size_t)(mb_tape_max_threads() * c->dlogits_share), sizeof *c->dlogits);
+    }
+    return mb_tape_status(tape) == MB_OK;
+}
+
+void mb_lce_bf16(mb_tape *tape, const mb_lce_problem *p) {
+    const mb_arena_mark mark = mb_tape_scratch_mark(tape);
+    chunk c = {.problem = p};
+    const int64_t n_chunks = (p->n_rows + MAX_ROWS - 1) / MAX_ROWS, most = n_chunks ? (p->n_rows + n_chunks - 1) / n_chunks : 0;
+    if (!allocate(tape, &c, most)) {
+        return;
+    }
+    for (int64_t first = 0; first < p->n_rows; first += most) {
+        c.first = first;
+        c.n_rows = p->n_rows - first < most ? p->n_rows - first : most;
+        statistics_of_slices(&c);
+        join_slices(&c);
+        if (p->dx != NULL) {
+            gradients_of_slices(&c);
+        }
+    }
+    mb_tape_scratch_drop(tape, mark);
+}

@@ -1,0 +1,79 @@
+#include <stdlib.h>
+
+#include "model/layers.h"
+#include "tensor/gemm_bf16.h"
+
+void mb_model_drop_packed(mb_model *model) {
+    free(model->packed);
+    free(model->packed_memory);
+    model->packed = NULL;
+    model->packed_memory = NULL;
+    model->dtype = MB_REAL_DTYPE;
+}
+
+/* Of the weight W (O,I): W^T and, for backward, W. */
+static int64_t forward_count(const mb_tensor *weight) {
+    return mb_bf16_packed_count(weight->dims[1], weight->dims[0]);
+}
+static int64_t backward_count(const mb_tensor *weight) {
+    return mb_bf16_packed_count(weight->dims[0], weight->dims[1]);
+}
+
+/* The padding of a packed factor is zeros that packing writes; untouched memory costs nothing until then. */
+static mb_status allocate(mb_model *model, bool trainable, mb_error *error) {
+    const mb_params *params = &model->params;
+    int64_t count = 0;
+    for (size_t i = 0; i < params->n_views; i++) {
+        const mb_tensor *weight = &model->tensors[i];
+        count += params->views[i].multiplies ? forward_count(weight) + (trainable ? backward_count(weight) : 0) : 0;
+    }
+    model->packed = calloc(params->n_views, sizeof *model->packed);
+    model->packed_memory = aligned_alloc(64, (size_t)count * sizeof *model->packed_memory);
+    if (!model->packed || !model->packed_memory) {
+        mb_model_drop_packed(model);
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory: the bf16 copies of the weights need %.1f MB",
+                       (double)count * (double)sizeof *model->packed_memory / 1e6);
+    }
+    const mb_bf16 *at = model->packed_memory;
+    for (size_t i = 0; i < params->n_views; i++) {
+        const mb_tensor *weight = &model->tensors[i];
+        if (params->views[i].multiplies) {
+            model->packed[i].forward = at;
+            at += forward_count(weight);
+            model->packed[i].backward = trainable ? at : NULL;
+            at += trainable ? backward_count(weight) : 0;
+        }
+    }
+    return MB_OK;
+}
+
+mb_status mb_model_set_dtype(mb_model *model, mb_dtype dtype, bool trainable, mb_error *error) {
+    mb_model_drop_packed(model);
+    if (dtype == MB_BF16) {
+        const mb_status status = allocate(model, trainable, error);
+        if (status != MB_OK) {
+            return status;
+        }
+        model->dtype = MB_BF16;
+    }
+    mb_model_bind_tensors(model);
+    mb_model_pack_weights(model);
+    return MB_OK;
+}
+
+static void pack(const mb_tensor *weight, bool transposed, const mb_bf16 *to) {
+    const mb_bf16_factor b = {.data = weight->data, .stride = weight->dims[1], .transposed = transposed, .is_real = true};
+    mb_bf16_pack_parallel(&b, weight->dims[transposed], weight->dims[!transposed], (mb_bf16 *)(uintptr_t)to);
+}
+
+void mb_model_pack_weights(mb_model *model) {
+    for (size_t i = 0; model->packed && i < model->params.n_views; i++) {
+        const mb_tensor *weight = &model->tensors[i];
+        if (weight->packed) {
+            pack(weight, true, weight->packed->forward);
+        }
+        if (weight->packed && weight->packed->backward) {
+            pack(weight, false, weight->packed->backward);
+        }
+    }
+}

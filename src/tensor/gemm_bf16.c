@@ -1,0 +1,256 @@
+#include "tensor/gemm_bf16.h"
+
+#include <stdalign.h>
+
+#include "tensor/gemm_bf16_kernel.h"
+
+enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2 };
+
+/* How much of A and of B a thread works on at a time: they stay in a second-level cache of 1 MB. */
+enum { ROW_GROUP = 256, SMALL_GROUP = 64, B_ELEMENTS = 128 << 10, K_SCRATCH = 1024, K_BLOCK = 512 };
+
+int64_t mb_bf16_padded(int64_t k) {
+    return (k + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+int64_t mb_bf16_packed_count(int64_t k, int64_t n) {
+    return mb_bf16_padded(k) * mb_bf16_padded(n);
+}
+
+/* --- packing --- */
+
+typedef uint32_t lane __attribute__((vector_size(64)));
+
+/* 16 x 16 numbers of 32 bits, in four rounds of exchanges between rows that are 8, 4, 2 and 1 apart. */
+static inline void transpose16(lane r[HALF]) {
+#define EXCHANGE(distance, low, high)                          \
+    for (int i = 0; i < HALF; i++) {                           \
+        if (!(i & (distance))) {                               \
+            const lane a = r[i], b = r[i + (distance)];        \
+            r[i] = __builtin_shuffle(a, b, low);               \
+            r[i + (distance)] = __builtin_shuffle(a, b, high); \
+        }                                                      \
+    }
+    const lane low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+    const lane high8 = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
+    const lane low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
+    const lane high4 = {4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31};
+    const lane low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
+    const lane high2 = {2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31};
+    const lane low1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
+    const lane high1 = {1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31};
+    EXCHANGE(8, low8, high8)
+    EXCHANGE(4, low4, high4)
+    EXCHANGE(2, low2, high2)
+    EXCHANGE(1, low1, high1)
+#undef EXCHANGE
+}
+
+/* `n` numbers (at most 32) of a row of the factor's memory, the rest zeros. */
+static inline const mb_bf16 *row_of(const mb_bf16_factor *f, int64_t row, int64_t column, int64_t n, mb_bf16 *scratch) {
+    if (!f->is_real && n == BLOCK) {
+        return (const mb_bf16 *)f->data + row * f->stride + column;
+    }
+    memset(scratch, 0, BLOCK * sizeof *scratch);
+    if (f->is_real) {
+        mb_bf16_write((const mb_real *)f->data + row * f->stride + column, n, scratch);
+    } else {
+        memcpy(scratch, (const mb_bf16 *)f->data + row * f->stride + column, (size_t)n * sizeof *scratch);
+    }
+    return scratch;
+}
+
+static const mb_bf16 zeros[BLOCK];
+
+/* Rows 2i and 2i+1 of memory become row i of pairs. 32 x 32 numbers of memory -> 16 x 32 pairs. */
+static void interleave(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
+                       uint32_t *pairs) {
+    mb_bf16 one[BLOCK], two[BLOCK];
+    for (int64_t i = 0; i < HALF; i++) {
+        const mb_bf16 *even = 2 * i < n_rows ? row_of(f, row + 2 * i, column, n_columns, one) : zeros;
+        const mb_bf16 *odd = 2 * i + 1 < n_rows ? row_of(f, row + 2 * i + 1, column, n_columns, two) : zeros;
+        uint32_t *restrict to = pairs + i * BLOCK;
+#pragma omp simd
+        for (int64_t j = 0; j < BLOCK; j++) {
+            to[j] = (uint32_t)even[j] | (uint32_t)odd[j] << 16;
+        }
+    }
+}
+
+/* 32 rows of memory of 16 pairs each -> 16 rows of 32 pairs. */
+static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
+                            uint32_t *pairs) {
+    mb_bf16 scratch[BLOCK];
+    for (int64_t half = 0; half < BLOCK; half += HALF) {
+        lane r[HALF];
+        for (int64_t i = 0; i < HALF; i++) {
+            memcpy(&r[i], half + i < n_rows ? row_of(f, row + half + i, column, n_columns, scratch) : zeros, sizeof r[i]);
+        }
+        transpose16(r);
+        for (int64_t i = 0; i < HALF; i++) {
+            memcpy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
+        }
+    }
+}
+
+/* 32 columns of B from `column` on. */
+static void pack_panel(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t column, mb_bf16 *panel) {
+    const int64_t n_columns = n - column < BLOCK ? n - column : BLOCK;
+    for (int64_t p = 0; p < k; p += BLOCK) {
+        const int64_t depth = k - p < BLOCK ? k - p : BLOCK;
+        uint32_t *pairs = (uint32_t *)(void *)(panel + p * BLOCK);
+        if (b->transposed) {
+            transpose_pairs(b, column, n_columns, p, depth, pairs);
+        } else {
+            interleave(b, p, depth, column, n_columns, pairs);
+        }
+    }
+}
+
+void mb_bf16_pack(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t depth, mb_bf16 *packed) {
+    for (int64_t column = 0; column < n; column += BLOCK) {
+        pack_panel(b, k, n, column, packed + column * depth);
+    }
+}
+
+void mb_bf16_pack_parallel(const mb_bf16_factor *b, int64_t k, int64_t n, mb_bf16 *packed) {
+    const int64_t depth = mb_bf16_padded(k);
+#pragma omp parallel for schedule(static)
+    for (int64_t column = 0; column < n; column += BLOCK) {
+        pack_panel(b, k, n, column, packed + column * depth);
+    }
+}
+
+/* op(A)'s rows [row, row + 32), columns [p, p + n), n at most K_SCRATCH, as rows of padded length; zeros beyond the factor. */
+static void unfold_rows(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t row, int64_t p, int64_t n, int64_t stride,
+                        mb_bf16 *rows) {
+    const int64_t n_rows = m - row < BLOCK ? m - row : BLOCK;
+    for (int64_t q = p; q < p + n; q += BLOCK) {
+        const int64_t depth = k - q < BLOCK ? k - q : BLOCK;
+        mb_bf16 *to = rows + (q - p);
+        if (!a->transposed) {
+            mb_bf16 scratch[BLOCK];
+            for (int64_t i = 0; i < BLOCK; i++) {
+                memcpy(to + i * stride, i < n_rows ? row_of(a, row + i, q, depth, scratch) : zeros, sizeof scratch);
+            }
+            continue;
+        }
+        alignas(64) uint32_t pairs[HALF * BLOCK];
+        interleave(a, q, depth, row, n_rows, pairs); /* memory's rows are op(A)'s columns */
+        for (int64_t half = 0; half < BLOCK; half += HALF) {
+            lane r[HALF];
+            for (int64_t i = 0; i < HALF; i++) {
+                memcpy(&r[i], pairs + i * BLOCK + half, sizeof r[i]);
+            }
+            transpose16(r);
+            for (int64_t i = 0; i < HALF; i++) {
+                memcpy(to + (half + i) * stride, &r[i], sizeof r[i]);
+            }
+        }
+    }
+}
+
+void mb_bf16_unfold(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t stride, mb_bf16 *rows) {
+    for (int64_t row = 0; row < m; row += BLOCK) {
+        unfold_rows(a, m, k, row, 0, mb_bf16_padded(k), stride, rows + row * stride);
+    }
+}
+
+/* --- products --- */
+
+typedef struct product {
+    int64_t m, n, k, padded_k;
+    const mb_bf16_factor *a;
+    mb_bf16_packed b;
+    mb_bf16_sink sink;
+    void *context;
+    const mb_bf16_kernel *kernel;
+} product;
+
+/* Rows [row, row + 32) times columns [first, end). */
+static void multiply_row_block(const product *p, int64_t row, int64_t first, int64_t end) {
+    alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
+    alignas(64) float sums[BLOCK * BLOCK];
+    const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
+    const bool direct = !p->a->transposed && !p->a->is_real && p->k == p->padded_k && n_rows == BLOCK;
+    const bool once = p->padded_k <= K_SCRATCH;
+    if (!direct && once) {
+        unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, scratch);
+    }
+    for (int64_t column = first; column < end; column += BLOCK) {
+        const mb_bf16 *panel = p->b.data + column * p->b.depth;
+        if (direct) {
+            p->kernel->block(p->k, (const mb_bf16 *)p->a->data + row * p->a->stride, p->a->stride, n_rows, panel, false, sums);
+        } else if (once) {
+            p->kernel->block(p->padded_k, scratch, p->padded_k, n_rows, panel, false, sums);
+        } else {
+            for (int64_t q = 0; q < p->padded_k; q += K_SCRATCH) {
+                const int64_t depth = p->padded_k - q < K_SCRATCH ? p->padded_k - q : K_SCRATCH;
+                unfold_rows(p->a, p->m, p->k, row, q, depth, K_SCRATCH, scratch);
+                p->kernel->block(depth, scratch, K_SCRATCH, n_rows, panel + q * BLOCK, q > 0, sums);
+            }
+        }
+        p->sink(p->context, sums, row, n_rows, column, p->n - column < BLOCK ? p->n - column : BLOCK);
+    }
+}
+
+static product product_of(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
+                          void *context) {
+    return (product){m, n, k, mb_bf16_padded(k), a, b, sink, context, mb_bf16_choose_kernel()};
+}
+
+void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
+                  void *context) {
+    const product p = product_of(m, n, k, a, b, sink, context);
+    p.kernel->begin();
+    for (int64_t row = 0; row < m; row += BLOCK) {
+        multiply_row_block(&p, row, 0, n);
+    }
+    p.kernel->end();
+}
+
+void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
+                           void *context) {
+    const product p = product_of(m, n, k, a, b, sink, context);
+    const int64_t group = m >= 4 * ROW_GROUP ? ROW_GROUP : SMALL_GROUP;
+    const int64_t fit = B_ELEMENTS / p.padded_k / BLOCK * BLOCK, width = fit > BLOCK ? fit : BLOCK;
+#pragma omp parallel for schedule(dynamic) collapse(2)
+    for (int64_t first_row = 0; first_row < m; first_row += group) {
+        for (int64_t first = 0; first < n; first += width) {
+            const int64_t end_row = m - first_row < group ? m : first_row + group, end = n - first < width ? n : first + width;
+            p.kernel->begin();
+            for (int64_t row = first_row; row < end_row; row += BLOCK) {
+                multiply_row_block(&p, row, first, end);
+            }
+            p.kernel->end();
+        }
+    }
+}
+
+/* --- sinks --- */
+
+void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const mb_bf16_store *store = context;
+    for (int64_t i = 0; i < n_rows; i++) {
+        mb_real *restrict to = (mb_real *)store->c + (row + i) * store->stride + column;
+        const float *restrict from = sums + i * BLOCK;
+        for (int64_t j = 0; j < n_columns; j++) {
+            mb_real value = (mb_real)store->alpha * (mb_real)from[j];
+            value += store->bias ? store->bias[column + j] : 0;
+            to[j] = store->beta == 0 ? value : value + (mb_real)store->beta * to[j];
+        }
+    }
+}
+
+void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const mb_bf16_store *store = context;
+    for (int64_t i = 0; i < n_rows; i++) {
+        mb_bf16 *restrict to = (mb_bf16 *)store->c + (row + i) * store->stride + column;
+        const float *restrict from = sums + i * BLOCK;
+        for (int64_t j = 0; j < n_columns; j++) {
+            float value = store->alpha * from[j];
+            value += store->bias ? (float)store->bias[column + j] : 0;
+            to[j] = mb_bf16_from_float(store->beta == 0 ? value : value + store->beta * mb_bf16_to_float(to[j]));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+/* Matrix products of bfloat16 numbers with fp32 sums: C[m,n] = op(A)[m,k] op(B)[k,n].
+ *
+ * The second factor comes packed, in panels of 32 columns in which the two numbers of rows 2i and 2i+1 stand side by side: what
+ * AMX's TDPBF16PS and AVX-512's VDPBF16PS take. A weight is packed once an update, an activation once a product. The first
+ * factor is read where it lies.
+ *
+ * Every element of C is one sum in an order that depends on k alone: neither the number of threads nor that of the other rows
+ * changes it. Which instructions do the work is decided when the process first asks, by CPUID: AMX, AVX512-BF16, or C, which
+ * is right on every processor and slower than fp32. */
+#ifndef MB_TENSOR_GEMM_BF16_H
+#define MB_TENSOR_GEMM_BF16_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "tensor/bf16.h"
+
+enum { MB_BF16_BLOCK = 32 }; /* rows and columns of the block that a kernel computes; k is padded to a multiple of it */
+
+/* "amx", "avx512_bf16" or "generic"; the environment variable MINIBERT_BF16_KERNEL names a lesser one to use instead. */
+const char *mb_bf16_kernel_name(void);
+/* Whether this processor multiplies bfloat16 numbers faster than fp32 ones. */
+bool mb_bf16_is_fast(void);
+
+/* A factor as it lies in memory: rows `stride` elements apart. `transposed`: memory holds the factor's transpose. `is_real`:
+ * the numbers are mb_real and are rounded as they are packed. */
+typedef struct mb_bf16_factor {
+    const void *data;
+    int64_t stride;
+    bool transposed, is_real;
+} mb_bf16_factor;
+
+int64_t mb_bf16_padded(int64_t k); /* to a multiple of the block */
+/* Elements of a packed (k,n) factor, which should begin at a multiple of 64 bytes. */
+int64_t mb_bf16_packed_count(int64_t k, int64_t n);
+/* Packs a (k,n) factor. `depth` is the padded number of rows of the whole, in which these k may be a part: rows r, r+1 ... of
+ * it go to packed + 32 r, r a multiple of 32. */
+void mb_bf16_pack(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t depth, mb_bf16 *packed);
+/* The whole, over the threads. */
+void mb_bf16_pack_parallel(const mb_bf16_factor *b, int64_t k, int64_t n, mb_bf16 *packed);
+/* Writes an (m,k) factor as rows `stride` apart, m and k padded with zeros: an op(A) that is transposed in memory, for
+ * products that read it more than once. */
+void mb_bf16_unfold(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t stride, mb_bf16 *rows);
+
+/* A packed factor, or from data + 32 r the rows r, r+1 ... of it. */
+typedef struct mb_bf16_packed {
+    const mb_bf16 *data;
+    int64_t depth;
+} mb_bf16_packed;
+
+/* What becomes of a finished block of sums: rows [row, row + n_rows) x columns [column, column + n_columns) of C, at most 32
+ * of each, 32 sums to a row of `sums`, in the cache of the thread that made them. */
+typedef void (*mb_bf16_sink)(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+
+/* On the calling thread. */
+void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink, void *context);
+/* Over the threads; the sink is called by all of them, once for each block. */
+void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
+                           void *context);
+
+/* Sinks. C = alpha sums + beta C, and bias (n, or NULL) added to every row. */
+typedef struct mb_bf16_store {
+    void *c;
+    int64_t stride;
+    float alpha, beta;
+    const mb_real *bias;
+} mb_bf16_store;
+void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+
+#endif

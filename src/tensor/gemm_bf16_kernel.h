@@ -1,0 +1,20 @@
+/* The innermost block of a bfloat16 product; see gemm_bf16.h. */
+#ifndef MB_TENSOR_GEMM_BF16_KERNEL_H
+#define MB_TENSOR_GEMM_BF16_KERNEL_H
+
+#include "tensor/gemm_bf16.h"
+
+typedef struct mb_bf16_kernel {
+    const char *name;
+    /* Before and after a thread's run of blocks. */
+    void (*begin)(void);
+    void (*end)(void);
+    /* sums[32,32] (= or, with `add`, +=) A[32,k] B[k,32]. k is a multiple of 32; the rows of A are `stride` elements apart, 32
+     * of them can be read, and only the sums of the first n_rows need be right. */
+    void (*block)(int64_t k, const mb_bf16 *a, int64_t stride, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums);
+} mb_bf16_kernel;
+
+/* The best of this processor. */
+const mb_bf16_kernel *mb_bf16_choose_kernel(void);
+
+#endif
