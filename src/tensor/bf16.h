@@ -32,10 +32,41 @@ static inline void mb_bf16_read(const mb_bf16 *restrict from, int64_t n, mb_real
     }
 }
 
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && !defined(MB_REAL_IS_DOUBLE)
+#include <immintrin.h>
+#define MB_BF16_WIDE 16 /* numbers that one instruction rounds, where the compiler may use it; denormals become 0 */
+static inline void mb_bf16_write_wide(const float *from, mb_bf16 *to) {
+    _mm256_storeu_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)));
+}
+static inline void mb_bf16_add_wide(const float *from, mb_bf16 *to) {
+    const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)to)), 16);
+    const __m512 sum = _mm512_add_ps(_mm512_castsi512_ps(bits), _mm512_loadu_ps(from));
+    _mm256_storeu_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh(sum));
+}
+#endif
+
 static inline void mb_bf16_write(const mb_real *restrict from, int64_t n, mb_bf16 *restrict to) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
+    int64_t i = 0;
+#ifdef MB_BF16_WIDE
+    for (; i + MB_BF16_WIDE <= n; i += MB_BF16_WIDE) {
+        mb_bf16_write_wide(from + i, to + i);
+    }
+#endif
+    for (; i < n; i++) {
         to[i] = mb_bf16_from_float((float)from[i]);
+    }
+}
+
+/* to += from */
+static inline void mb_bf16_add(const mb_real *restrict from, int64_t n, mb_bf16 *restrict to) {
+    int64_t i = 0;
+#ifdef MB_BF16_WIDE
+    for (; i + MB_BF16_WIDE <= n; i += MB_BF16_WIDE) {
+        mb_bf16_add_wide(from + i, to + i);
+    }
+#endif
+    for (; i < n; i++) {
+        to[i] = mb_bf16_from_float(mb_bf16_to_float(to[i]) + (float)from[i]);
     }
 }
 

@@ -50,11 +50,7 @@ static inline void mb_rows_put(const mb_rows *m, int64_t i, const mb_real *row) 
 static inline void mb_rows_add(const mb_rows *m, int64_t i, mb_real beta, const mb_real *from) {
     const int64_t n = m->width;
     if (m->dtype == MB_BF16) {
-        mb_bf16 *restrict to = (mb_bf16 *)mb_rows_at(m, i);
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
-            to[j] = mb_bf16_from_float((float)((beta == 0 ? 0 : (mb_real)mb_bf16_to_float(to[j])) + from[j]));
-        }
+        (beta == 0 ? mb_bf16_write : mb_bf16_add)(from, n, (mb_bf16 *)mb_rows_at(m, i));
     } else {
         mb_real *restrict to = (mb_real *)mb_rows_at(m, i);
 #pragma omp simd

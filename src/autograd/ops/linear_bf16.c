@@ -21,6 +21,7 @@ static void finish_block(void *context, const float *sums, int64_t row, int64_t 
         memcpy(bias, c->bias + column, (size_t)n_columns * sizeof *bias);
     }
     for (int64_t i = 0; i < n_rows; i++) {
+#pragma omp simd
         for (int64_t j = 0; j < BLOCK; j++) {
             z[i * BLOCK + j] = (mb_real)sums[i * BLOCK + j] + bias[j];
         }
@@ -49,25 +50,27 @@ void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *
 
 /* --- backward --- */
 
-/* dz = dy f'(z) in place, and the sums of its columns. */
+/* dz = dy f'(z) in place, and the sums of its columns (as rounded: they are what dx and dW see). */
 static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows, int64_t width, mb_real *sums) {
-    if (derivative != NULL) {
-        const int64_t n = n_rows * width;
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
-            dz[j] = mb_bf16_from_float(mb_bf16_to_float(dz[j]) * mb_bf16_to_float(derivative[j]));
-        }
+    mb_real part[BLOCK], slope[BLOCK];
+    if (sums != NULL) {
+        memset(sums, 0, (size_t)width * sizeof *sums);
     }
-    if (sums == NULL) {
-        return;
-    }
-    memset(sums, 0, (size_t)width * sizeof *sums);
     for (int64_t i = 0; i < n_rows; i++) {
-        const mb_bf16 *restrict row = dz + i * width;
-        mb_real *restrict to = sums;
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            to[j] += (mb_real)mb_bf16_to_float(row[j]);
+        for (int64_t column = 0; column < width; column += BLOCK) {
+            const int64_t n = width - column < BLOCK ? width - column : BLOCK;
+            mb_bf16 *row = dz + i * width + column;
+            if (derivative != NULL) {
+                mb_bf16_read(row, n, part);
+                mb_bf16_read(derivative + i * width + column, n, slope);
+                for (int64_t j = 0; j < n; j++) {
+                    part[j] *= slope[j];
+                }
+                mb_bf16_write(part, n, row);
+            }
+            for (int64_t j = 0; sums != NULL && j < n; j++) {
+                sums[column + j] += (mb_real)mb_bf16_to_float(row[j]);
+            }
         }
     }
 }

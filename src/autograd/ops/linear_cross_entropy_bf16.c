@@ -50,39 +50,57 @@ typedef struct slice_context {
     const chunk *c;
     int64_t slice;
     mb_bf16 *dlogits;
+    float logits[BLOCK * SLICE]; /* of a block of rows: they are finished when the last block of columns is there */
 } slice_context;
 
-/* Logits of a block's row: the sums and the bias; the columns beyond the vocabulary far below all others. */
-static inline void block_row(const slice_context *s, const float *sums, int64_t column, int64_t n, float *logits) {
+/* Adds a block to the rows; true when they are whole. Columns beyond the vocabulary are far below all others. */
+static bool collect(slice_context *s, const float *sums, int64_t n_rows, int64_t column, int64_t n_columns) {
     const mb_real *bias = s->c->problem->bias;
-    for (int64_t j = 0; j < BLOCK; j++) {
-        logits[j] = j < n ? sums[j] + (bias == NULL ? 0 : (float)bias[s->slice * SLICE + column + j]) : -1e30f;
+    const int64_t width = slice_width(s->c, s->slice);
+    float more[BLOCK] = {0};
+    for (int64_t j = 0; bias != NULL && j < n_columns; j++) {
+        more[j] = (float)bias[s->slice * SLICE + column + j];
     }
+    for (int64_t j = n_columns; j < BLOCK; j++) {
+        more[j] = -1e30f;
+    }
+    for (int64_t i = 0; i < n_rows; i++) {
+        float *restrict row = s->logits + i * SLICE + column;
+#pragma omp simd
+        for (int64_t j = 0; j < BLOCK; j++) {
+            row[j] = sums[i * BLOCK + j] + more[j];
+        }
+    }
+    return column + n_columns == width;
+}
+
+/* The column of the row's target in the slice, or -1. */
+static int64_t target_of(const slice_context *s, int64_t row) {
+    const int64_t target = s->c->problem->targets[s->c->first + row] - s->slice * SLICE;
+    return target >= 0 && target < slice_width(s->c, s->slice) ? target : -1;
 }
 
 static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const slice_context *s = context;
-    const chunk *c = s->c;
-    slice_row *statistics = c->slices + s->slice * c->n_rows;
+    slice_context *s = context;
+    if (!collect(s, sums, n_rows, column, n_columns)) {
+        return;
+    }
+    const int64_t width = column + BLOCK;
     for (int64_t i = 0; i < n_rows; i++) {
-        float logits[BLOCK], max = -1e30f, sum = 0;
-        block_row(s, sums + i * BLOCK, column, n_columns, logits);
+        const float *restrict logits = s->logits + i * SLICE;
+        float max = logits[0], sum = 0;
 #pragma omp simd reduction(max : max)
-        for (int64_t j = 0; j < BLOCK; j++) {
+        for (int64_t j = 0; j < width; j++) {
             max = logits[j] > max ? logits[j] : max;
         }
-        slice_row *mine = &statistics[row + i];
-        const float old = column == 0 ? max : mine->max;
-        max = max > old ? max : old;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < BLOCK; j++) {
+        for (int64_t j = 0; j < width; j++) {
             sum += (float)mb_exp(logits[j] - max);
         }
-        const float before = column == 0 ? 0 : mine->sum * (float)mb_exp(old - max);
-        *mine = (slice_row){max, before + sum};
-        const int64_t target = c->problem->targets[c->first + row + i] - s->slice * SLICE - column;
-        if (target >= 0 && target < n_columns) {
-            c->target_logits[row + i] = logits[target];
+        s->c->slices[s->slice * s->c->n_rows + row + i] = (slice_row){max, sum};
+        const int64_t target = target_of(s, row + i);
+        if (target >= 0) {
+            s->c->target_logits[row + i] = logits[target];
         }
     }
 }
@@ -91,7 +109,9 @@ static void statistics_of_slices(const chunk *c) {
     const mb_bf16_factor a = rows_of_x(c);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t slice = 0; slice < c->n_slices; slice++) {
-        slice_context s = {.c = c, .slice = slice};
+        slice_context s;
+        s.c = c; /* and the rest as it comes: 32 kB */
+        s.slice = slice;
         mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice), take_statistics, &s);
     }
 }
@@ -120,37 +140,40 @@ static void join_slices(const chunk *c) {
 /* --- 3 --- */
 
 static void make_dlogits(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const slice_context *s = context;
-    const chunk *c = s->c;
-    const float scale = (float)c->problem->scale;
+    slice_context *s = context;
+    if (!collect(s, sums, n_rows, column, n_columns)) {
+        return;
+    }
+    const int64_t width = column + BLOCK;
+    const float scale = (float)s->c->problem->scale;
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real d[BLOCK];
-        float logits[BLOCK];
-        const float log_sum = c->log_sums[row + i];
-        block_row(s, sums + i * BLOCK, column, n_columns, logits);
+        const float *restrict logits = s->logits + i * SLICE;
+        const float log_sum = s->c->log_sums[row + i];
+        mb_real d[SLICE];
 #pragma omp simd
-        for (int64_t j = 0; j < BLOCK; j++) {
+        for (int64_t j = 0; j < width; j++) {
             d[j] = (mb_real)(scale * (float)mb_exp(logits[j] - log_sum));
         }
-        const int64_t target = c->problem->targets[c->first + row + i] - s->slice * SLICE - column;
-        if (target >= 0 && target < n_columns) {
+        const int64_t target = target_of(s, row + i);
+        if (target >= 0) {
             d[target] -= (mb_real)scale;
         }
-        mb_bf16_write(d, BLOCK, s->dlogits + (row + i) * SLICE + column);
+        mb_bf16_write(d, width, s->dlogits + (row + i) * SLICE);
     }
 }
 
 static void add_bias_gradient(const chunk *c, const slice_context *s) {
     mb_real sums[SLICE] = {0};
+    const int64_t width = slice_width(c, s->slice);
     for (int64_t i = 0; i < c->n_rows; i++) {
         const mb_bf16 *restrict row = s->dlogits + i * SLICE;
 #pragma omp simd
-        for (int64_t j = 0; j < SLICE; j++) {
+        for (int64_t j = 0; j < width; j++) {
             sums[j] += (mb_real)mb_bf16_to_float(row[j]);
         }
     }
     mb_real *to = c->problem->dbias + s->slice * SLICE;
-    for (int64_t j = 0; j < slice_width(c, s->slice); j++) {
+    for (int64_t j = 0; j < width; j++) {
         to[j] += sums[j];
     }
 }
@@ -169,7 +192,10 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
     const mb_lce_problem *p = c->problem;
     const int64_t n = slice_width(c, slice), width = p->width;
     const mb_bf16_factor x = rows_of_x(c), d = {.data = dlogits, .stride = SLICE};
-    slice_context s = {.c = c, .slice = slice, .dlogits = dlogits};
+    slice_context s;
+    s.c = c;
+    s.slice = slice;
+    s.dlogits = dlogits;
     mb_bf16_gemm(c->n_rows, n, width, &x, slice_of_forward(c, slice), make_dlogits, &s);
     mb_bf16_store to_dx = {.c = dx, .stride = width, .beta = first_of_group ? 0 : 1};
     const mb_bf16_packed w = {c->backward.data + slice * SLICE * BLOCK, c->backward.depth};
