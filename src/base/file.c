@@ -1,18 +1,51 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* --- calls that a signal may interrupt --- */
+
+int mb_open(const char *path, int flags) {
+    int fd;
+    do {
+        fd = open(path, flags | O_CLOEXEC, 0666);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static int sync_again(int fd) {
+    int result;
+    do {
+        result = fsync(fd);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
+/* Linux has closed the descriptor when close says EINTR. */
+static int close_once(int fd) {
+    return close(fd) != 0 && errno != EINTR ? -1 : 0;
+}
+
+int mb_flock(int fd) {
+    int result;
+    do {
+        result = flock(fd, LOCK_EX | LOCK_NB);
+    } while (result != 0 && errno == EINTR);
+    return result;
+}
+
 /* --- reading --- */
 
 static mb_status open_for_reading(const char *path, int *fd, struct stat *info, mb_error *error) {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    *fd = mb_open(path, O_RDONLY);
     if (*fd < 0) {
         return mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
     }
@@ -108,6 +141,69 @@ static void free_writer(mb_writer *writer) {
     free(writer);
 }
 
+/* Everything up to the last '/', malloc'ed; NULL without memory. */
+static char *parent_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* A writer holds a lock on its temporary file as long as it lives: one without a lock was left behind by a process that died.
+ * What cannot be looked at or removed is left alone; it does no harm. */
+static void remove_if_abandoned(int dir, const char *name) {
+    int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0) {
+        if (mb_flock(fd) == 0) {
+            unlinkat(dir, name, 0);
+        }
+        close(fd);
+    }
+}
+
+static const char temporary_mark[] = ".tmp.";
+
+static void remove_abandoned(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    const size_t n_name = strlen(name), n_mark = strlen(temporary_mark);
+    char *parent = parent_of(path);
+    DIR *dir = parent != NULL ? opendir(parent) : NULL;
+    free(parent);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, name, n_name) == 0 && strncmp(entry->d_name + n_name, temporary_mark, n_mark) == 0) {
+            remove_if_abandoned(dirfd(dir), entry->d_name);
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+}
+
+/* Opens PATH.tmp.PID.N for the first N that is free; -1 with errno. */
+static int open_temporary(const char *path, mb_buffer *name) {
+    enum { MAX_TRIES = 1000 };
+    for (int i = 0; i < MAX_TRIES; i++) {
+        mb_buffer_clear(name);
+        if (!mb_buffer_printf(name, "%s%s%ld.%d", path, temporary_mark, (long)getpid(), i)) {
+            errno = ENOMEM;
+            return -1;
+        }
+        int fd = mb_open(name->data, O_RDWR | O_CREAT | O_EXCL);
+        if (fd < 0 && errno != EEXIST) {
+            return -1;
+        }
+        struct stat info;
+        /* A writer of the same file may take ours for abandoned before it is locked; then it has no name any more. */
+        if (fd >= 0 && (mb_flock(fd) == 0 || errno != EWOULDBLOCK) && (fstat(fd, &info) != 0 || info.st_nlink > 0)) {
+            return fd;
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    errno = EEXIST;
+    return -1;
+}
+
 mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error) {
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) { /* the rename at the end would put a file in a device's place */
@@ -115,19 +211,17 @@ mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error) {
                        S_ISDIR(info.st_mode) ? "a directory" : "a device or pipe");
     }
     mb_writer *writer = calloc(1, sizeof *writer);
-    mb_buffer temporary = {0};
-    if (writer == NULL || (writer->path = strdup(path)) == NULL ||
-        !mb_buffer_printf(&temporary, "%s.tmp.%ld", path, (long)getpid())) {
-        mb_buffer_free(&temporary);
-        if (writer != NULL) {
-            free_writer(writer);
-        }
+    if (writer == NULL || (writer->path = strdup(path)) == NULL) {
+        free(writer);
         return mb_fail(error, MB_ERROR_MEMORY, "cannot write '%s': out of memory", path);
     }
+    remove_abandoned(path);
+    mb_buffer temporary = {0};
+    writer->fd = open_temporary(path, &temporary);
     writer->temporary_path = temporary.data;
-    writer->fd = open(writer->temporary_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (writer->fd < 0) {
-        mb_status status = mb_fail(error, MB_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
+        mb_status status =
+            mb_fail(error, errno == ENOMEM ? MB_ERROR_MEMORY : MB_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
         free_writer(writer);
         return status;
     }
@@ -138,9 +232,9 @@ mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error) {
 static void write_all(mb_writer *writer, const char *bytes, size_t n_bytes) {
     while (n_bytes > 0 && writer->failure == 0) {
         ssize_t n = write(writer->fd, bytes, n_bytes);
-        if (n < 0) {
-            if (errno != EINTR) {
-                writer->failure = errno;
+        if (n <= 0) {
+            if (n == 0 || errno != EINTR) {
+                writer->failure = n == 0 ? EIO : errno;
             }
             continue;
         }
@@ -196,10 +290,10 @@ uint64_t mb_writer_n_bytes(const mb_writer *writer) {
 
 mb_status mb_writer_commit(mb_writer *writer, mb_error *error) {
     flush_buffer(writer);
-    if (writer->failure == 0 && fsync(writer->fd) != 0 && errno != EINVAL) { /* EINVAL: a special file */
+    if (writer->failure == 0 && sync_again(writer->fd) != 0 && errno != EINVAL) { /* EINVAL: a special file */
         writer->failure = errno;
     }
-    if (close(writer->fd) != 0 && writer->failure == 0) {
+    if (close_once(writer->fd) != 0 && writer->failure == 0) {
         writer->failure = errno;
     }
     mb_status status = MB_OK;
@@ -234,12 +328,12 @@ mb_status mb_file_write(const char *path, const void *bytes, size_t n_bytes, mb_
 }
 
 mb_status mb_dir_sync(const char *path, mb_error *error) {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = mb_open(path, O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
         return mb_fail(error, MB_ERROR_IO, "cannot open the directory '%s': %s", path, strerror(errno));
     }
     mb_status status = MB_OK;
-    if (fsync(fd) != 0 && errno != EINVAL) { /* EINVAL: a file system without directory sync */
+    if (sync_again(fd) != 0 && errno != EINVAL) { /* EINVAL: a file system without directory sync */
         status = mb_fail(error, MB_ERROR_IO, "cannot sync the directory '%s': %s", path, strerror(errno));
     }
     close(fd);
@@ -250,12 +344,34 @@ mb_status mb_path_rename(const char *from, const char *to, mb_error *error) {
     if (rename(from, to) != 0) {
         return mb_fail(error, MB_ERROR_IO, "cannot rename '%s' to '%s': %s", from, to, strerror(errno));
     }
-    const char *slash = strrchr(to, '/');
-    char *parent = slash == NULL ? strdup(".") : strndup(to, slash == to ? 1 : (size_t)(slash - to));
+    return mb_parent_sync(to, error);
+}
+
+mb_status mb_parent_sync(const char *path, mb_error *error) {
+    char *parent = parent_of(path);
     if (parent == NULL) {
-        return mb_fail(error, MB_ERROR_MEMORY, "cannot sync the directory of '%s': out of memory", to);
+        return mb_fail(error, MB_ERROR_MEMORY, "cannot sync the directory of '%s': out of memory", path);
     }
     mb_status status = mb_dir_sync(parent, error);
     free(parent);
     return status;
+}
+
+FILE *mb_file_unnamed(const char *dir) {
+    int fd = mb_open(dir, O_RDWR | O_TMPFILE);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) { /* not on this file system */
+        char *name = mb_path_join(dir, ".minibert-XXXXXX");
+        fd = name != NULL ? mkstemp(name) : -1;
+        if (fd >= 0) {
+            unlink(name);
+        }
+        free(name);
+    }
+    FILE *file = fd >= 0 ? fdopen(fd, "w+") : NULL;
+    if (file == NULL && fd >= 0) {
+        const int reason = errno;
+        close(fd);
+        errno = reason;
+    }
+    return file;
 }

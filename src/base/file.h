@@ -16,7 +16,7 @@
 char *mb_path_join(const char *dir, const char *name);
 bool mb_path_exists(const char *path);
 bool mb_path_is_dir(const char *path);
-/* Makes the directory and its parents; an existing directory is fine. */
+/* Makes the directory and its parents, and syncs the directories that they are in; an existing directory is fine. */
 mb_status mb_dir_make(const char *path, mb_error *error);
 /* Removes a file or a directory tree; a path that does not exist is fine. */
 mb_status mb_path_remove(const char *path, mb_error *error);
@@ -35,8 +35,8 @@ void mb_map_close(mb_map *map); /* also fine on {0} */
 
 /* --- writing --- */
 /* An output file that appears under `path` only when mb_writer_commit returned MB_OK: it is written to a temporary name in
- * the same directory, flushed, fsynced, renamed, and the directory is fsynced. A path that is a directory, a device or a pipe
- * is refused. */
+ * the same directory (PATH.tmp.PID.N), flushed, fsynced, renamed, and the directory is fsynced. Temporary files of the same
+ * path whose process died are removed first. A path that is a directory, a device or a pipe is refused. */
 typedef struct mb_writer mb_writer;
 mb_status mb_writer_open(const char *path, mb_writer **out, mb_error *error);
 /* Errors are sticky: writes after a failed one do nothing, and commit reports the first error. */
@@ -49,8 +49,15 @@ void mb_writer_abort(mb_writer *writer);                        /* removes the t
 mb_status mb_file_write(const char *path, const void *bytes, size_t n_bytes, mb_error *error);
 /* fsync a directory, so that renames in it survive a power loss. */
 mb_status mb_dir_sync(const char *path, mb_error *error);
+mb_status mb_parent_sync(const char *path, mb_error *error); /* of the directory that the path is in */
 /* rename(2), with the message; then the parent directory is fsynced. */
 mb_status mb_path_rename(const char *from, const char *to, mb_error *error);
+/* An open file in a directory that never has a name there: gone with the process, whatever happens. NULL with errno. */
+FILE *mb_file_unnamed(const char *dir);
+
+/* --- descriptors, for those who need one; a signal that interrupts them starts them again --- */
+int mb_open(const char *path, int flags); /* open(2), close-on-exec, 0666 */
+int mb_flock(int fd);                     /* exclusive, without waiting: EWOULDBLOCK when another holds the lock */
 
 /* --- content fingerprint --- */
 /* 64-bit FNV-1a would be slow on corpora; this is XXH64 (Collet's xxHash specification), seed 0. Streaming: begin with {0}

@@ -39,7 +39,9 @@ mb_status mb_dir_make(const char *path, mb_error *error) {
             continue;
         }
         *slash = '\0';
-        if (mkdir(copy, 0777) != 0 && !mb_path_is_dir(copy)) {
+        if (mkdir(copy, 0777) == 0) {
+            status = mb_parent_sync(copy, error);
+        } else if (!mb_path_is_dir(copy)) {
             int reason = errno;
             status = mb_fail(error, MB_ERROR_IO, "cannot make the directory '%s': %s", copy,
                              reason == EEXIST ? "a file of that name is in the way" : strerror(reason));

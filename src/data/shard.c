@@ -28,7 +28,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "data/map_release.h"
 
@@ -218,22 +217,12 @@ struct mb_shard_writer {
     char *path;
 };
 
-/* A temporary file beside the shard, where the space is: /tmp may be small or in memory. It has no name once open. */
+/* A temporary file beside the shard, where the space is: /tmp may be small or in memory. */
 static FILE *open_spool(const char *path) {
-    char *name = NULL;
-    if (asprintf(&name, "%s.spool-XXXXXX", path) < 0) {
-        return NULL;
-    }
-    int descriptor = mkstemp(name);
-    FILE *file = NULL;
-    if (descriptor >= 0) {
-        unlink(name);
-        file = fdopen(descriptor, "w+b");
-        if (file == NULL) {
-            close(descriptor);
-        }
-    }
-    free(name);
+    const char *slash = strrchr(path, '/');
+    char *dir = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    FILE *file = dir != NULL ? mb_file_unnamed(dir) : NULL;
+    free(dir);
     return file;
 }
 

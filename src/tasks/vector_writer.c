@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/file.h"
@@ -27,30 +26,18 @@ static mb_status out_of_memory(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory writing vectors");
 }
 
-/* An open temporary file without a name: gone with the process, whatever happens. */
+/* Beside the file that is being written, or where temporary files go. */
 static mb_status open_spool(const char *path, FILE **out, mb_error *error) {
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    const char *dir = path ? "." : getenv("TMPDIR");
-    dir = dir ? dir : "/tmp";
-    mb_buffer name = {0};
-    if (!(slash ? mb_buffer_append(&name, path, (size_t)(slash - path)) : mb_buffer_append_text(&name, dir)) ||
-        !mb_buffer_append_text(&name, "/.minibert-vectors-XXXXXX")) {
-        mb_buffer_free(&name);
+    const char *slash = path ? strrchr(path, '/') : NULL, *named = getenv("TMPDIR");
+    const char *fallback = path ? "." : named ? named : "/tmp";
+    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(fallback);
+    if (!dir) {
         return out_of_memory(error);
     }
-    mb_status status = MB_OK;
-    const int fd = mkstemp(name.data);
-    *out = fd < 0 ? NULL : fdopen(fd, "w+");
-    if (!*out) {
-        status = mb_fail(error, MB_ERROR_IO, "cannot make a temporary file '%s': %s", name.data, strerror(errno));
-    }
-    if (fd >= 0) {
-        unlink(name.data);
-        if (!*out) {
-            close(fd);
-        }
-    }
-    mb_buffer_free(&name);
+    *out = mb_file_unnamed(dir);
+    mb_status status =
+        *out ? MB_OK : mb_fail(error, MB_ERROR_IO, "cannot make a temporary file in '%s': %s", dir, strerror(errno));
+    free(dir);
     return status;
 }
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,11 +32,11 @@ static bool still_there(int fd, const char *path) {
 
 static mb_status lock_file(const char *dir, const char *path, int *out, mb_error *error) {
     for (;;) {
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        int fd = mb_open(path, O_RDWR | O_CREAT);
         if (fd < 0) {
             return mb_fail(error, MB_ERROR_IO, "cannot write '%s': %s", path, strerror(errno));
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (mb_flock(fd) != 0) {
             int reason = errno;
             mb_status status = reason == EWOULDBLOCK
                                    ? refuse(fd, dir, error)
