@@ -16,6 +16,10 @@
  * the former cost what training on 850 sequences does: a few percent of a run of minutes. */
 enum { MB_PRETRAIN_EVAL_SEQUENCES = 256, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 1024 };
 
+/* Share of the held-out tokens that are masked: BERT's, whatever the training masks are, so that the losses of all runs compare,
+ * and compare with what `evaluate` says. */
+#define MB_PRETRAIN_EVAL_MASKS 0.15
+
 /* What a run is made of. Begins as {0} with options and job; mb_pretrain_run_free releases whatever is there. */
 enum { MB_PRETRAIN_PART_TOKENS = 4096 };
 

@@ -125,6 +125,8 @@ mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
         status = mb_batcher_new(&run->train, run->tokenizer, &options, &run->train_batcher, error);
     }
     options.evaluation = true;
+    options.mask_probability = MB_PRETRAIN_EVAL_MASKS;
+    options.whole_word = false;
     options.batch_size = run->part_sequences < MB_PRETRAIN_EVAL_SEQUENCES ? run->part_sequences : MB_PRETRAIN_EVAL_SEQUENCES;
     if (status == MB_OK) {
         status = mb_batcher_new(&run->valid, run->tokenizer, &options, &run->valid_batcher, error);
