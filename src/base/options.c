@@ -2,6 +2,7 @@
  * in option_text.c. */
 #include "base/options.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,12 @@ void mb_option_set_free(mb_option_set *set) {
     free(set->owned);
     free(set->given);
     *set = (mb_option_set){0};
+}
+
+mb_status mb_option_set_default(mb_option_set *set, const char *name, const char *text, mb_error *error) {
+    const mb_option_iterator it = find(set, name, strlen(name));
+    assert(it.option && it.option->type != MB_OPTION_TEXT_LIST && it.option->type != MB_OPTION_INT_LIST);
+    return set->given[it.index] ? MB_OK : mb_option_store(set, it.option, it.target, it.option->name, text, error);
 }
 
 bool mb_option_set_given(const mb_option_set *set, const char *name) {

@@ -74,6 +74,8 @@ void mb_option_set_free(mb_option_set *set);
  * options: what the user got wrong is MB_ERROR_USAGE, a configuration file that cannot be read or parsed is what
  * mb_json_load says. */
 mb_status mb_option_set_parse(mb_option_set *set, int argc, char *const *argv, mb_error *error);
+/* Another default for an option of a known name: written unless the user gave a value. */
+mb_status mb_option_set_default(mb_option_set *set, const char *name, const char *text, mb_error *error);
 /* Whether the user gave this option (command line or config file). */
 bool mb_option_set_given(const mb_option_set *set, const char *name);
 /* The resolved configuration: every option as a JSON member. New reference; NULL without memory. */

@@ -1,6 +1,7 @@
 #include "data/batch.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/rng.h"
@@ -15,6 +16,8 @@ struct mb_batcher {
     mb_masker masker;
     mb_sequence_plan plan;
     int64_t batches_per_epoch;
+    int64_t run_length;      /* in batches; 0: a run by the clock */
+    _Atomic double progress; /* of a run by the clock */
 };
 
 void mb_batch_free(mb_batch *batch) {
@@ -60,6 +63,10 @@ static mb_status check_options(const mb_shard *shard, const mb_tokenizer *tokeni
         return mb_fail(error, MB_ERROR_USAGE, "a batch of %d sequences of %d tokens is too large", options->batch_size,
                        options->seq_length);
     }
+    if (!(options->mask_probability_end >= 0 && options->mask_probability_end <= 1)) { /* also refuses NaN */
+        return mb_fail(error, MB_ERROR_USAGE, "mask probability %g at the end is out of range: 0 to 1",
+                       options->mask_probability_end);
+    }
     if (shard->vocab_size != mb_tokenizer_vocab_size(tokenizer)) {
         return mb_fail(error, MB_ERROR_MISMATCH, "'%s' was made with a vocabulary of %u pieces, the tokenizer has %zu",
                        shard->path, shard->vocab_size, mb_tokenizer_vocab_size(tokenizer));
@@ -84,7 +91,8 @@ mb_status mb_batcher_new(const mb_shard *shard, const mb_tokenizer *tokenizer, c
     }
     batcher->shard = shard;
     batcher->options = *options;
-    status = mb_masker_init(&batcher->masker, tokenizer, options->mask_probability, options->whole_word, options->seed, error);
+    status = mb_masker_init(&batcher->masker, tokenizer, options->mask_probability, options->mask_unit, options->mask_style,
+                            options->seed, error);
     if (status == MB_OK) {
         status = mb_sequence_plan_new(shard, options->seq_length, options->next_sentence, &batcher->plan, error);
     }
@@ -116,6 +124,28 @@ int64_t mb_batcher_batches_per_epoch(const mb_batcher *batcher) {
     return batcher->batches_per_epoch;
 }
 
+void mb_batcher_set_run_length(mb_batcher *batcher, int64_t n_batches) {
+    batcher->run_length = n_batches;
+}
+
+void mb_batcher_set_progress(mb_batcher *batcher, double progress) {
+    atomic_store_explicit(&batcher->progress, progress, memory_order_relaxed);
+}
+
+/* The masker at the rate of batch number `index`. */
+static mb_masker masker_at(const mb_batcher *batcher, int64_t index) {
+    const mb_batch_options *options = &batcher->options;
+    mb_masker masker = batcher->masker;
+    if (options->mask_probability_end > 0) {
+        const double progress = batcher->run_length > 0 ? ((double)index + 0.5) / (double)batcher->run_length
+                                                        : atomic_load_explicit(&batcher->progress, memory_order_relaxed);
+        const double over = fmin(fmax(progress, 0), 1);
+        mb_masker_set_probability(&masker, options->mask_probability +
+                                               over * (options->mask_probability_end - options->mask_probability));
+    }
+    return masker;
+}
+
 /* Appends one position. Tokens keep their bit 31 until they are masked. */
 static void push(mb_batch *batch, uint32_t token, int32_t type) {
     batch->ids[batch->n_tokens] = (int32_t)token;
@@ -130,7 +160,8 @@ static void push_run(mb_batch *batch, const mb_batcher *batcher, uint64_t start,
     push(batch, (uint32_t)batcher->masker.sep_id, type);
 }
 
-static void push_sequence(mb_batch *batch, const mb_batcher *batcher, uint32_t epoch, uint32_t sequence) {
+static void push_sequence(mb_batch *batch, const mb_batcher *batcher, const mb_masker *masker, uint32_t epoch,
+                          uint32_t sequence) {
     const mb_batch_options *options = &batcher->options;
     const int32_t first_row = (int32_t)batch->n_tokens;
     push(batch, (uint32_t)batcher->masker.cls_id, 0);
@@ -147,7 +178,7 @@ static void push_sequence(mb_batch *batch, const mb_batcher *batcher, uint32_t e
         }
     }
     const int32_t length = (int32_t)batch->n_tokens - first_row;
-    batch->n_masked += mb_masker_apply(&batcher->masker, epoch, sequence, batch->ids + first_row, length, first_row,
+    batch->n_masked += mb_masker_apply(masker, epoch, sequence, batch->ids + first_row, length, first_row,
                                        batch->masked_rows + batch->n_masked, batch->masked_targets + batch->n_masked);
     batch->max_length = length > batch->max_length ? length : batch->max_length;
     batch->n_sequences++;
@@ -168,12 +199,13 @@ mb_status mb_batcher_get(const mb_batcher *batcher, int64_t index, mb_batch *bat
     const uint32_t epoch = options->evaluation ? 0 : (uint32_t)(index / batcher->batches_per_epoch);
     const uint64_t first = (uint64_t)(index % batcher->batches_per_epoch) * (uint64_t)options->batch_size;
     const uint64_t last = first + (uint64_t)options->batch_size < n ? first + (uint64_t)options->batch_size : n;
+    const mb_masker masker = masker_at(batcher, index);
     batch->n_tokens = batch->n_masked = 0;
     batch->n_sequences = batch->max_length = 0;
     batch->offsets[0] = 0;
     for (uint64_t i = first; i < last; i++) {
         const uint64_t sequence = options->evaluation ? i : mb_rng_permute(options->seed, MB_STREAM_SHUFFLE, epoch, i, n);
-        push_sequence(batch, batcher, epoch, (uint32_t)sequence);
+        push_sequence(batch, batcher, &masker, epoch, (uint32_t)sequence);
     }
     return MB_OK;
 }

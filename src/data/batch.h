@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "data/masking.h"
 #include "data/shard.h"
 #include "minibert/status.h"
 #include "minibert/tokenizer.h"
@@ -25,9 +26,13 @@
 typedef struct mb_batch_options {
     int32_t seq_length;      /* with special tokens */
     int32_t batch_size;      /* sequences */
-    double mask_probability; /* of the text tokens of a sequence; each is chosen independently (expected rate) */
-    bool whole_word;         /* a word is chosen as a whole, at the same expected token rate */
-    bool next_sentence;      /* [CLS] a [SEP] b [SEP]; in half of the pairs b is from another document */
+    double mask_probability; /* of the text tokens of a sequence (expected rate) */
+    /* The rate at the end of the run, reached in a straight line (mb_batcher_set_run_length, mb_batcher_set_progress); 0: the
+     * same to the end. */
+    double mask_probability_end;
+    mb_mask_unit mask_unit;
+    mb_mask_style mask_style;
+    bool next_sentence; /* [CLS] a [SEP] b [SEP]; in half of the pairs b is from another document */
     uint64_t seed;
     bool evaluation; /* fixed order and fixed masks: epoch is always 0 and nothing is shuffled */
 } mb_batch_options;
@@ -58,6 +63,10 @@ void mb_batcher_free(mb_batcher *batcher);
 int64_t mb_batcher_n_sequences(const mb_batcher *batcher); /* of one epoch */
 /* Mean length of the sequences over seq_length, in (0, 1]. */
 double mb_batcher_fill(const mb_batcher *batcher);
+/* What mask_probability_end goes by. In a run of `n_batches` the rate is a function of the batch's index, and so are the masks.
+ * In a run by the clock the caller says how much of it is over, in [0, 1], from any thread; batches made after that follow. */
+void mb_batcher_set_run_length(mb_batcher *batcher, int64_t n_batches);
+void mb_batcher_set_progress(mb_batcher *batcher, double progress);
 /* An epoch has ceil(n_sequences / batch_size) batches, the last one smaller. */
 int64_t mb_batcher_batches_per_epoch(const mb_batcher *batcher);
 /* Batch number `index` >= 0 counted from the start of training (epoch = index / batches_per_epoch). Thread-safe: const batcher,

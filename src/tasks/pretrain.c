@@ -16,6 +16,9 @@
 static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
     mb_pretrain_run *run = context;
     const int32_t n = run->n_parts;
+    if (run->options->budget_seconds > 0) {
+        mb_batcher_set_progress(run->train_batcher, run->state->progress);
+    }
     mb_status status = mb_prefetch_next(run->prefetch, n, run->group, error);
     return status != MB_OK ? status
                            : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, run->options->nsp,
@@ -186,6 +189,7 @@ static mb_status train(mb_pretrain_run *run, json_t **result, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     const int32_t slots = 2 * run->n_parts;
     mb_trainer trainer = new_trainer(run);
+    run->state = &trainer.state;
     json_t *record = NULL, *summary = NULL;
     mb_error close_error = {0};
     mb_status status = run->resuming ? load_checkpoint(run, &trainer.state, error) : MB_OK;
@@ -196,6 +200,11 @@ static mb_status train(mb_pretrain_run *run, json_t **result, mb_error *error) {
         status = mb_metrics_open(o->out, run->resuming ? trainer.state.step : -1, &trainer.metrics, error);
     }
     if (status == MB_OK) {
+        if (o->budget_seconds > 0) {
+            mb_batcher_set_progress(run->train_batcher, trainer.state.progress);
+        } else {
+            mb_batcher_set_run_length(run->train_batcher, trainer.n_steps * run->n_parts);
+        }
         status = mb_prefetch_new(run->train_batcher, trainer.state.step * run->n_parts, slots, &run->prefetch, error);
     }
     status = status == MB_OK ? mb_trainer_run(&trainer, error) : status;
@@ -259,6 +268,7 @@ mb_status mb_pretrain(const mb_pretrain_options *options, const mb_job *job, jso
         return status;
     }
     mb_pretrain_run run = {.options = options, .job = job};
+    mb_pretrain_tell_recipe(options, job);
     mb_pretrain_cut_batches(&run);
     status = options->dry_run ? run_dry(&run, result, error) : run_for_real(&run, result, error);
     mb_pretrain_run_free(&run);

@@ -11,7 +11,8 @@
 
 /* In the order of mb_layout. */
 static const char *const arch_names[] = {"bert", "modern", NULL};
-static const char *const recipe_names[] = {"classic", NULL};
+/* In the order of mb_mask_style. */
+static const char *const mask_style_names[] = {"bert", "mask", NULL};
 static const char *const size_names[] = {"tiny", "mini", "small", "medium", "base", NULL};
 
 #define FIELD(name) offsetof(mb_pretrain_options, name)
@@ -30,10 +31,11 @@ const mb_option mb_pretrain_option_table[] = {
     {"init", MB_OPTION_TEXT, FIELD(init), NULL, "DIR", .help = "go on from this model (domain adaptation), with its tokenizer"},
     {"init-embeddings", MB_OPTION_TEXT, FIELD(init_embeddings), NULL, "FILE",
      .help = "pieces that are words of these word vectors (skipgram's, word2vec's) begin as them"},
-    {"arch", MB_OPTION_CHOICE, FIELD(arch), "bert", NULL, .help = "architecture of a new model; modern: ModernBERT's",
-     .choices = arch_names},
-    {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "classic", NULL, .help = "the training recipe", .choices = recipe_names},
-    {"optimizer", MB_OPTION_CHOICE, FIELD(optimizer), "adamw", NULL,
+    {"arch", MB_OPTION_CHOICE, FIELD(arch), "modern", NULL,
+     .help = "architecture of a new model; modern: ModernBERT's, bert: BERT's", .choices = arch_names},
+    {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "default", NULL,
+     .help = "where the settings that are not given come from; see above", .choices = mb_pretrain_recipe_names},
+    {"optimizer", MB_OPTION_CHOICE, FIELD(optimizer), "muon", NULL,
      .help = "muon: for the encoder's matrices, and AdamW for all else", .choices = mb_optimizer_names},
     {"size", MB_OPTION_CHOICE, FIELD(size), "mini", NULL,
      .help = "layers/width: tiny 2/128, mini 4/256, small 4/512, medium 8/512, base 12/768", .choices = size_names},
@@ -50,15 +52,23 @@ const mb_option mb_pretrain_option_table[] = {
      .help = "--arch modern: the tokens that are near, half of them on either side", .min = 1, .max = 8192},
     {"seq-length", MB_OPTION_INT, FIELD(seq_length), "128", "T", .help = "tokens of a sequence, and positions of a new model",
      .min = 8, .max = 8192},
-    {"batch-size", MB_OPTION_INT, FIELD(batch_size), "64", "B", .help = "sequences of a batch", .min = 1, .max = 65536},
+    {"batch-size", MB_OPTION_INT, FIELD(batch_size), "32", "B",
+     .help = "sequences of a batch; with a --budget below 10 minutes 16, from 2 hours on 64", .min = 1, .max = 65536},
     {"grad-accum", MB_OPTION_INT, FIELD(grad_accum), "1", "N",
      .help = "batches of one step: equals a batch N times as big, in the "
              "memory of one",
      .min = 1, .max = 65536},
-    {"mlm-probability", MB_OPTION_REAL, FIELD(mlm_probability), "0.15", "P", .help = "share of the tokens to predict", .min = 0,
+    {"mlm-probability", MB_OPTION_REAL, FIELD(mlm_probability), "0.3", "P", .help = "share of the tokens to predict", .min = 0,
      .max = 0.9, .exclusive_min = true},
+    {"mlm-probability-end", MB_OPTION_REAL, FIELD(mlm_probability_end), "0", "P",
+     .help = "the share at the end of the run, reached in a straight line; 0: the same to the end", .min = 0, .max = 0.9},
+    {"mask-style", MB_OPTION_CHOICE, FIELD(mask_style), "bert", NULL,
+     .help = "what stands in a token's place; bert: [MASK] in 80% of cases, another token in 10%, itself in 10%; mask: [MASK]",
+     .choices = mask_style_names},
     {"whole-word-masking", MB_OPTION_BOOL, FIELD(whole_word_masking), "false", NULL,
      .help = "mask all pieces of a word together"},
+    {"span-masking", MB_OPTION_BOOL, FIELD(span_masking), "false", NULL,
+     .help = "mask runs of 1 to 10 words, 3.8 on average (SpanBERT), at the same share of the tokens"},
     {"nsp", MB_OPTION_BOOL, FIELD(nsp), "false", NULL, .help = "also predict whether the second half follows the first"},
     {"steps", MB_OPTION_INT, FIELD(steps), "0", "N", .help = "length of the run in optimizer steps", .min = 0, .max = 1e12},
     {"epochs", MB_OPTION_REAL, FIELD(epochs), "0", "E",
@@ -69,17 +79,18 @@ const mb_option mb_pretrain_option_table[] = {
      .help =
          "length of the run by the clock: 30s, 10m, 2h. The rate follows the clock too: no two such runs are equal to the byte",
      .min = 0, .max = 1e9},
-    {"lr", MB_OPTION_REAL, FIELD(lr), "1e-3", "RATE", .help = "peak learning rate", .exclusive_min = true},
-    {"warmup", MB_OPTION_REAL, FIELD(warmup), "0.06", "F", .help = "share of the run in which the rate rises", .min = 0,
+    {"lr", MB_OPTION_REAL, FIELD(lr), "2e-3", "RATE", .help = "peak learning rate", .exclusive_min = true},
+    {"warmup", MB_OPTION_REAL, FIELD(warmup), "0.05", "F", .help = "share of the run in which the rate rises", .min = 0,
      .max = 1},
-    {"lr-schedule", MB_OPTION_CHOICE, FIELD(lr_schedule), "linear", NULL,
+    {"lr-schedule", MB_OPTION_CHOICE, FIELD(lr_schedule), "trapezoid", NULL,
      .help = "how the rate falls after that; trapezoid: late, and to 0", .choices = mb_schedule_names},
     {"decay-fraction", MB_OPTION_REAL, FIELD(decay_fraction), "0.5", "F",
      .help = "share of the run in which the rate of a trapezoid falls", .min = 0, .max = 1},
     {"weight-decay", MB_OPTION_REAL, FIELD(weight_decay), "0.01", "D", .help = "of matrices; biases and LayerNorm have none",
      .min = 0, .max = 100},
     {"muon-lr", MB_OPTION_REAL, FIELD(muon_lr), "0", "RATE",
-     .help = "peak learning rate of the encoder's matrices with Muon; 0: as --lr", .min = 0, .max = 1e30},
+     .help = "peak learning rate of the encoder's matrices with Muon; 0: as --lr, with a --budget below 10 minutes twice that",
+     .min = 0, .max = 1e30},
     {"muon-momentum", MB_OPTION_REAL, FIELD(muon_momentum), "0.95", "M", .help = "Nesterov momentum of Muon", .min = 0,
      .max = 0.999999},
     {"adam-beta1", MB_OPTION_REAL, FIELD(adam_beta1), "0.9", "B", .help = "decay of the first moment", .min = 0,
@@ -90,7 +101,7 @@ const mb_option mb_pretrain_option_table[] = {
      .exclusive_min = true},
     {"max-grad-norm", MB_OPTION_REAL, FIELD(max_grad_norm), "1", "X",
      .help = "gradients are scaled down to this norm; 0: never", .min = 0, .max = 1e30},
-    {"dropout", MB_OPTION_REAL, FIELD(dropout), "0.1", "P", .help = "of hidden states and attention", .min = 0, .max = 0.9},
+    {"dropout", MB_OPTION_REAL, FIELD(dropout), "0", "P", .help = "of hidden states and attention", .min = 0, .max = 0.9},
     {"eval-every", MB_OPTION_INT, FIELD(eval_every), "0", "N", .help = "steps between evaluations; 0: ten in a run", .min = 0,
      .max = 1e12},
     {"save-every", MB_OPTION_INT, FIELD(save_every), "0", "N", .help = "steps between checkpoints; 0: every 5 minutes",
@@ -134,6 +145,9 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
     if (o->nsp && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {
         return mb_fail(error, MB_ERROR_USAGE,
                        "--nsp: a ModernBERT has no next-sentence head; leave it out, or use --arch bert");
+    }
+    if (o->span_masking && o->whole_word_masking) {
+        return mb_fail(error, MB_ERROR_USAGE, "--span-masking masks whole words already: leave out --whole-word-masking");
     }
     const mb_schedule schedule = {(mb_schedule_shape)o->lr_schedule, o->warmup, o->decay_fraction};
     mb_status status = mb_schedule_check(&schedule, error);

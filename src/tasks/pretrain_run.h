@@ -16,8 +16,8 @@
  * the former cost what training on 850 sequences does: a few percent of a run of minutes. */
 enum { MB_PRETRAIN_EVAL_SEQUENCES = 256, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 1024 };
 
-/* Share of the held-out tokens that are masked: BERT's, whatever the training masks are, so that the losses of all runs compare,
- * and compare with what `evaluate` says. */
+/* Share of the held-out tokens that are masked: BERT's, whatever the training masks are, so that the losses of all runs
+ * compare, and compare with what `evaluate` says. */
 #define MB_PRETRAIN_EVAL_MASKS 0.15
 
 /* What a run is made of. Begins as {0} with options and job; mb_pretrain_run_free releases whatever is there. */
@@ -29,7 +29,8 @@ typedef struct mb_pretrain_run {
     /* A batch is computed in n_parts / grad_accum parts of part_sequences, so that activations take the memory of about
      * MB_PRETRAIN_PART_TOKENS tokens; the gradient is that of the whole batch. */
     int32_t part_sequences, n_parts;
-    bool resuming; /* a checkpoint exists and is to be used */
+    bool resuming;               /* a checkpoint exists and is to be used */
+    const mb_train_state *state; /* the trainer's */
 
     mb_tokenizer *tokenizer;
     mb_shard train, valid;
@@ -47,6 +48,8 @@ typedef struct mb_pretrain_run {
 
 /* Sets part_sequences and n_parts from the checked options. */
 void mb_pretrain_cut_batches(mb_pretrain_run *run);
+/* One line: what the run is made with, whoever chose it. */
+void mb_pretrain_tell_recipe(const mb_pretrain_options *options, const mb_job *job);
 mb_status mb_pretrain_options_check(const mb_pretrain_options *options, mb_error *error);
 /* The shape of a new model; the caller frees it. */
 mb_status mb_pretrain_new_config(const mb_pretrain_options *options, size_t vocab_size, mb_model_config *out, mb_error *error);

@@ -117,7 +117,11 @@ mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
         .seq_length = (int32_t)o->seq_length,
         .batch_size = run->part_sequences,
         .mask_probability = o->mlm_probability,
-        .whole_word = o->whole_word_masking,
+        .mask_probability_end = o->mlm_probability_end,
+        .mask_style = (mb_mask_style)o->mask_style,
+        .mask_unit = o->span_masking         ? MB_MASK_SPANS
+                     : o->whole_word_masking ? MB_MASK_WORDS
+                                             : MB_MASK_PIECES,
         .next_sentence = o->nsp,
         .seed = (uint64_t)o->seed,
     };
@@ -126,7 +130,9 @@ mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
     }
     options.evaluation = true;
     options.mask_probability = MB_PRETRAIN_EVAL_MASKS;
-    options.whole_word = false;
+    options.mask_probability_end = 0;
+    options.mask_style = MB_MASK_STYLE_BERT;
+    options.mask_unit = MB_MASK_PIECES;
     options.batch_size = run->part_sequences < MB_PRETRAIN_EVAL_SEQUENCES ? run->part_sequences : MB_PRETRAIN_EVAL_SEQUENCES;
     if (status == MB_OK) {
         status = mb_batcher_new(&run->valid, run->tokenizer, &options, &run->valid_batcher, error);

@@ -211,7 +211,7 @@ Test(batch, masks_of_a_sequence_are_redrawn_each_epoch) {
 
 Test(batch, is_the_same_on_any_number_of_threads) {
     mb_batch_options options = plain;
-    options.whole_word = true;
+    options.mask_unit = MB_MASK_WORDS;
     fixture f;
     open_fixture(&f, &text, &options);
     enum { N = 24 };
@@ -454,4 +454,31 @@ Test(batch, unigram_entropy_of_known_counts) {
     mb_shard_close(&shard);
     free(path);
     test_dir_free(dir);
+}
+
+/* The share falls in a straight line over the run, as a function of the index, or of what the clock says. */
+Test(batch, the_share_of_masks_follows_the_run) {
+    mb_batch_options options = plain;
+    options.mask_probability = 0.4;
+    options.mask_probability_end = 0.1;
+    fixture f;
+    open_fixture(&f, &text, &options);
+    const int64_t length = 8 * mb_batcher_batches_per_epoch(f.batcher);
+    mb_batch b = {0};
+    for (int clock = 0; clock < 2; clock++) {
+        mb_batcher_set_run_length(f.batcher, clock ? 0 : length);
+        double n_masked[4] = {0}, n_tokens[4] = {0};
+        for (int64_t i = 0; i < length; i++) {
+            mb_batcher_set_progress(f.batcher, clock ? ((double)i + 0.5) / (double)length : 0.9);
+            get(&f, i, &b);
+            n_masked[4 * i / length] += (double)b.n_masked;
+            n_tokens[4 * i / length] += (double)(b.n_tokens - 2 * b.n_sequences);
+        }
+        for (int quarter = 0; quarter < 4; quarter++) {
+            const double expected = 0.4 - 0.3 * (quarter + 0.5) / 4, share = n_masked[quarter] / n_tokens[quarter];
+            cr_expect_float_eq(share, expected, 0.04, "quarter %d: %.3f, expected %.3f", quarter, share, expected);
+        }
+    }
+    mb_batch_free(&b);
+    close_fixture(&f);
 }

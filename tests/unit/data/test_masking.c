@@ -9,11 +9,12 @@
 
 enum { LENGTH = 128 };
 
-static mb_masker masker_of(double probability, bool whole_word, uint64_t seed) {
+static mb_masker masker_of(double probability, mb_mask_unit unit, uint64_t seed) {
     mb_tokenizer *tokenizer = test_tokenizer_new();
     mb_masker masker;
     mb_error error;
-    cr_assert_eq(mb_masker_init(&masker, tokenizer, probability, whole_word, seed, &error), MB_OK, "%s", error.message);
+    cr_assert_eq(mb_masker_init(&masker, tokenizer, probability, unit, MB_MASK_STYLE_BERT, seed, &error), MB_OK, "%s",
+                 error.message);
     mb_tokenizer_free(tokenizer);
     return masker;
 }
@@ -73,7 +74,7 @@ static tally run(const mb_masker *masker, int32_t length, uint32_t n_sequences, 
         }
         for (int32_t i = 0; i < length; i++) {
             cr_assert(is_masked[i] || ids[i] == MB_SHARD_ID((uint32_t)before[i]), "what is not chosen stays");
-            if (masker->whole_word && i > 0 && before[i] < 0) {
+            if (masker->unit != MB_MASK_PIECES && i > 0 && before[i] < 0) {
                 cr_assert_eq(is_masked[i], is_masked[i - 1], "a word is masked whole");
             }
         }
@@ -83,8 +84,8 @@ static tally run(const mb_masker *masker, int32_t length, uint32_t n_sequences, 
     return sums;
 }
 
-static void check_rates(const tally *sums, double probability, bool whole_word) {
-    if (!whole_word) { /* choices of whole words are not independent: their variance is larger */
+static void check_rates(const tally *sums, double probability, mb_mask_unit unit) {
+    if (unit == MB_MASK_PIECES) { /* choices of whole words are not independent: their variance is larger */
         expect_rate("chosen", sums->n_masked, sums->n_text, probability);
     } else {
         cr_expect_float_eq(sums->n_masked / sums->n_text, probability, 0.003);
@@ -101,23 +102,73 @@ static void check_rates(const tally *sums, double probability, bool whole_word) 
 Test(masking, rates_are_within_binomial_bounds) {
     static const double probabilities[] = {0.15, 0.3, 0.05, 0.8};
     for (size_t i = 0; i < sizeof(probabilities) / sizeof(probabilities[0]); i++) {
-        for (int whole_word = 0; whole_word < 2; whole_word++) {
-            const mb_masker masker = masker_of(probabilities[i], whole_word, 7 + i);
+        for (int unit = MB_MASK_PIECES; unit <= MB_MASK_WORDS; unit++) {
+            const mb_masker masker = masker_of(probabilities[i], (mb_mask_unit)unit, 7 + i);
             const tally sums = run(&masker, LENGTH, 4000, 3);
-            check_rates(&sums, probabilities[i], whole_word);
+            check_rates(&sums, probabilities[i], (mb_mask_unit)unit);
         }
     }
 }
 
+/* Spans: the share of the tokens, the share of the first words and of words far from any [CLS] or [SEP], and the runs of words.
+ */
+Test(masking, spans_cover_the_wanted_share_in_runs_of_words) {
+    enum { WORDS = LENGTH - 2, N = 20000 };
+    static const double shares[] = {0.15, 0.3};
+    for (size_t p = 0; p < 2; p++) {
+        const mb_masker masker = masker_of(shares[p], MB_MASK_SPANS, 11);
+        double first = 0, inner = 0, n_runs = 0, longest = 0;
+        for (uint32_t s = 0; s < N; s++) { /* words of one piece */
+            int32_t ids[LENGTH], rows[LENGTH], targets[LENGTH];
+            for (int i = 0; i < LENGTH; i++) {
+                ids[i] = i == 0 ? TEST_CLS : i == LENGTH - 1 ? TEST_SEP : TEST_FIRST_TEXT_ID + i % 7;
+            }
+            const int64_t n = mb_masker_apply(&masker, 0, s, ids, LENGTH, 0, rows, targets);
+            double run = 0;
+            for (int64_t k = 0; k < n; k++) {
+                first += rows[k] == 1;
+                inner += rows[k] > 10;
+                const bool goes_on = k > 0 && rows[k] == rows[k - 1] + 1;
+                n_runs += !goes_on && rows[k] > 10;
+                run = goes_on ? run + 1 : 1;
+                longest = run > longest ? run : longest;
+            }
+        }
+        const double inner_share = inner / (N * (WORDS - 10.0));
+        cr_expect_float_eq(inner_share, shares[p], 0.003, "%.4f", inner_share);
+        /* The chance that a span begins at a word: what the first word has, which no other span reaches. By hand for 0.15:
+         * 1 - product over k of (1 - q S_k) = 0.15 at q = 0.0422; the mean of the lengths, sum of S_k, is 3.797. */
+        cr_expect_float_eq(first / N, p == 0 ? 0.04223 : 0.09119, 0.007, "%.4f", first / N);
+        /* Spans that touch are one run, so runs are longer than 3.8 words. */
+        cr_expect(inner / n_runs > 3.8 && inner / n_runs < 6, "runs of %.2f words", inner / n_runs);
+        cr_expect_gt(longest, 10);
+    }
+}
+
+Test(masking, spans_keep_words_whole_and_the_replacements_rates) {
+    const mb_masker masker = masker_of(0.15, MB_MASK_SPANS, 3);
+    const tally sums = run(&masker, LENGTH, 4000, 3); /* looks at every word */
+    expect_rate("to [MASK]", sums.to_mask, sums.n_masked, 0.8);
+    cr_expect(sums.n_masked / sums.n_text > 0.125 && sums.n_masked / sums.n_text < 0.15, "%.4f", sums.n_masked / sums.n_text);
+}
+
+Test(masking, the_mask_style_puts_mask_everywhere) {
+    mb_masker masker = masker_of(0.3, MB_MASK_PIECES, 3);
+    masker.style = MB_MASK_STYLE_MASK;
+    const tally sums = run(&masker, LENGTH, 200, 3);
+    cr_expect_eq(sums.to_mask, sums.n_masked);
+    expect_rate("chosen", sums.n_masked, sums.n_text, 0.3);
+}
+
 Test(masking, all_is_chosen_at_probability_one) {
-    const mb_masker masker = masker_of(1, false, 1);
+    const mb_masker masker = masker_of(1, MB_MASK_PIECES, 1);
     const tally sums = run(&masker, LENGTH, 50, 0);
     cr_assert_eq(sums.n_masked, sums.n_text);
 }
 
 Test(masking, short_sequences_have_one_token_each_as_likely) {
     /* Two text tokens at 1e-9: nothing is ever chosen by chance. */
-    const mb_masker masker = masker_of(1e-9, false, 5);
+    const mb_masker masker = masker_of(1e-9, MB_MASK_PIECES, 5);
     double first = 0, n = 4000;
     for (uint32_t s = 0; s < (uint32_t)n; s++) {
         int32_t ids[] = {TEST_CLS, 10, 11, TEST_SEP}, rows[4], targets[4];
@@ -126,7 +177,7 @@ Test(masking, short_sequences_have_one_token_each_as_likely) {
         first += rows[0] == 1;
     }
     expect_rate("the first of two", first, n, 0.5);
-    const mb_masker whole = masker_of(1e-9, true, 5);
+    const mb_masker whole = masker_of(1e-9, MB_MASK_WORDS, 5);
     first = 0;
     for (uint32_t s = 0; s < (uint32_t)n; s++) { /* two words of two pieces, parted by [SEP]; the second was cut off in front */
         int32_t ids[] = {TEST_CLS,
@@ -153,7 +204,8 @@ static int64_t masks_of(const mb_masker *masker, uint32_t epoch, uint32_t sequen
 }
 
 Test(masking, depend_on_seed_epoch_and_sequence_alone) {
-    const mb_masker masker = masker_of(0.15, false, 9), same = masker_of(0.15, false, 9), other = masker_of(0.15, false, 10);
+    const mb_masker masker = masker_of(0.15, MB_MASK_PIECES, 9), same = masker_of(0.15, MB_MASK_PIECES, 9),
+                    other = masker_of(0.15, MB_MASK_PIECES, 10);
     int32_t ids[LENGTH], rows[LENGTH];
     const int64_t n = masks_of(&masker, 2, 5, ids, rows);
     const struct {
@@ -177,7 +229,8 @@ Test(masking, bad_probabilities_are_refused) {
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         mb_masker masker;
         mb_error error;
-        cr_expect_eq(mb_masker_init(&masker, tokenizer, bad[i], false, 0, &error), MB_ERROR_USAGE, "%g", bad[i]);
+        cr_expect_eq(mb_masker_init(&masker, tokenizer, bad[i], MB_MASK_PIECES, MB_MASK_STYLE_BERT, 0, &error), MB_ERROR_USAGE,
+                     "%g", bad[i]);
     }
     mb_tokenizer_free(tokenizer);
     const char *const specials[] = {"[MASK]", "[SEP]", "[UNK]", "[PAD]", "[CLS]"};
@@ -185,7 +238,7 @@ Test(masking, bad_probabilities_are_refused) {
     mb_error error;
     mb_masker masker;
     cr_assert_eq(mb_tokenizer_new(specials, 5, &config, &tokenizer, &error), MB_OK);
-    cr_expect_eq(mb_masker_init(&masker, tokenizer, 0.15, false, 0, &error), MB_ERROR_MISMATCH);
+    cr_expect_eq(mb_masker_init(&masker, tokenizer, 0.15, MB_MASK_PIECES, MB_MASK_STYLE_BERT, 0, &error), MB_ERROR_MISMATCH);
     mb_tokenizer_free(tokenizer);
 }
 
@@ -197,7 +250,7 @@ Test(masking, random_tokens_skip_special_ids_wherever_they_lie) {
     mb_error error;
     mb_masker masker;
     cr_assert_eq(mb_tokenizer_new(pieces, 9, &config, &tokenizer, &error), MB_OK);
-    cr_assert_eq(mb_masker_init(&masker, tokenizer, 1, false, 3, &error), MB_OK);
+    cr_assert_eq(mb_masker_init(&masker, tokenizer, 1, MB_MASK_PIECES, MB_MASK_STYLE_BERT, 3, &error), MB_OK);
     double counts[9] = {0}, n = 0;
     for (uint32_t s = 0; s < 3000; s++) {
         int32_t ids[] = {7, 4, 4, 4, 4, 3}, rows[6], targets[6]; /* the text is [UNK]: any other id is a replacement */

@@ -3,6 +3,7 @@
 
 #include "model/model.h"
 #include "train/lock.h"
+#include "train/optimizer.h"
 #include "training_support.h"
 
 static json_t *pretrain(const mb_pretrain_options *options, notes *n) {
@@ -290,5 +291,92 @@ Test(pretrain, goes_on_from_a_model_and_adds_the_next_sentence_head) {
     o.seq_length = 32;
     o.tokenizer = write_tokenizer(&w, "short", NULL);
     refuses(&o, MB_ERROR_MISMATCH, "has 25 pieces");
+    workplace_end(&w);
+}
+
+/* --- recipes --- */
+
+Test(pretrain, a_recipe_fills_in_what_is_not_given) {
+    static const struct {
+        char *const arguments[6];
+        int arch, optimizer;
+        int64_t batch;
+        double lr, muon_lr, masks, dropout, warmup;
+    } cases[] = {
+        {{0}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 32, 2e-3, 2e-3, 0.3, 0, 0.05},
+        {{"--budget", "5m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 16, 2e-3, 4e-3, 0.3, 0, 0.05},
+        {{"--budget", "30m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 32, 2e-3, 2e-3, 0.3, 0, 0.05},
+        {{"--budget", "3h"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 64, 2e-3, 2e-3, 0.3, 0, 0.05},
+        {{"--budget", "5m", "--muon-lr", "3e-3", "--batch-size", "8"},
+         MB_LAYOUT_MODERNBERT,
+         MB_OPTIMIZER_MUON,
+         8,
+         2e-3,
+         3e-3,
+         0.3,
+         0,
+         0.05},
+        {{"--arch", "bert"}, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, 64, 1e-3, 0, 0.15, 0.1, 0.06},
+        {{"--nsp"}, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, 64, 1e-3, 0, 0.15, 0.1, 0.06},
+        {{"--init", "DIR", "--lr", "5e-4"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_ADAMW, 64, 5e-4, 0, 0.15, 0.1, 0.06},
+        {{"--recipe", "classic", "--dropout", "0.2"}, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, 256, 1e-4, 0, 0.15, 0.2, 0.01},
+        {{"--recipe", "classic", "--arch", "modern"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_ADAMW, 256, 1e-4, 0, 0.15, 0.1, 0.01},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mb_pretrain_options o = {0};
+        char *arguments[10] = {"--corpus", "text", "--out", "model"};
+        int n = 4;
+        for (int k = 0; k < 6 && cases[i].arguments[k] != NULL; k++) {
+            arguments[n++] = cases[i].arguments[k];
+        }
+        parse_pretrain(&o, n, arguments);
+        cr_expect_eq(o.arch, cases[i].arch, "case %zu", i);
+        cr_expect_eq(o.optimizer, cases[i].optimizer, "case %zu", i);
+        cr_expect_eq(o.batch_size, cases[i].batch, "case %zu: %ld", i, o.batch_size);
+        cr_expect_eq(o.lr, cases[i].lr, "case %zu: %g", i, o.lr);
+        cr_expect_eq(o.muon_lr, cases[i].muon_lr, "case %zu: %g", i, o.muon_lr);
+        cr_expect_eq(o.mlm_probability, cases[i].masks, "case %zu: %g", i, o.mlm_probability);
+        cr_expect_eq(o.dropout, cases[i].dropout, "case %zu: %g", i, o.dropout);
+        cr_expect_eq(o.warmup, cases[i].warmup, "case %zu: %g", i, o.warmup);
+    }
+}
+
+/* A mask rate that falls, spans and [MASK] alone: a run that was stopped goes on as if it had not been. */
+Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, "straight"), tokenizer);
+    notes n = {0};
+    o.arch = MB_LAYOUT_MODERNBERT;
+    o.optimizer = MB_OPTIMIZER_MUON;
+    o.mlm_probability = 0.5;
+    o.mlm_probability_end = 0.1;
+    o.span_masking = true;
+    o.mask_style = 1;
+    json_decref(pretrain(&o, &n));
+    cr_expect_not_null(strstr(n.text, "recipe: default, modern, muon at 0.01"), "%s", n.text);
+    cr_expect_not_null(strstr(n.text, "50% to 10% masked"), "%s", n.text);
+
+    o.out = path_of(&w, "stopped");
+    notes stopping = {.stop_at_step = 7};
+    mb_job job = job_of(&stopping);
+    json_t *result = NULL;
+    mb_error error;
+    cr_assert_eq(mb_pretrain(&o, &job, &result, &error), MB_ERROR_INTERRUPTED);
+    o.resume = true;
+    notes resuming = {0};
+    json_decref(pretrain(&o, &resuming));
+    assert_same_path(path_of(&w, "straight/model.safetensors"), path_of(&w, "stopped/model.safetensors"));
+
+    o.out = path_of(&w, "constant");
+    o.resume = false;
+    o.mlm_probability_end = 0;
+    json_decref(pretrain(&o, &n));
+    mb_buffer falling = read_path(path_of(&w, "straight/model.safetensors"));
+    mb_buffer constant = read_path(path_of(&w, "constant/model.safetensors"));
+    cr_expect(falling.n_bytes == constant.n_bytes && memcmp(falling.data, constant.data, falling.n_bytes) != 0,
+              "the rate at the end changes nothing");
+    mb_buffer_free(&falling);
+    mb_buffer_free(&constant);
     workplace_end(&w);
 }

@@ -132,10 +132,25 @@ static inline void set_defaults(const mb_option *table, void *target) {
     mb_option_set_free(&set); /* the tables have no texts or lists as defaults but literals */
 }
 
-/* Options for a run of seconds on the language. */
+/* The table's options as the command gets them: `arguments` and what the recipe makes of the rest. */
+static inline void parse_pretrain(mb_pretrain_options *o, int argc, char *const *argv) {
+    const mb_option *tables[] = {mb_pretrain_option_table, NULL};
+    void *targets[] = {o};
+    mb_option_set set = {0};
+    mb_error error;
+    ASSERT_OK(mb_option_set_init(&set, tables, targets, &error), error);
+    ASSERT_OK(mb_option_set_parse(&set, argc, argv, &error), error);
+    ASSERT_OK(mb_pretrain_apply_recipe(&set, o, &error), error);
+    o->corpus = (mb_text_list){0}; /* these belong to the set */
+    o->out = o->init = NULL;
+    mb_option_set_free(&set);
+}
+
+/* Options for a run of seconds on the language, with BERT's layout. */
 static inline mb_pretrain_options small_pretrain(const char *const *corpus, const char *out, const char *tokenizer) {
     mb_pretrain_options o = {0};
-    set_defaults(mb_pretrain_option_table, &o);
+    char *const arguments[] = {"--corpus", "text", "--out", "model", "--arch", "bert"};
+    parse_pretrain(&o, 6, arguments);
     o.corpus = (mb_text_list){.items = (const char **)(uintptr_t)corpus, .n = 1};
     o.out = out;
     o.tokenizer = tokenizer;

@@ -1,0 +1,67 @@
+/* pretrain: where the settings come from that the user does not give. */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/config.h"
+#include "tasks/pretrain_run.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+enum { RECIPE_DEFAULT, RECIPE_CLASSIC };
+const char *const mb_pretrain_recipe_names[] = {"default", "classic", NULL};
+
+/* Writes what a recipe's text, "--name value --name value", says of options that were not given. */
+static mb_status apply(mb_option_set *set, const char *settings, mb_error *error) {
+    char name[64], value[64];
+    int length = 0;
+    for (; sscanf(settings, " --%63s %63s%n", name, value, &length) == 2; settings += length) {
+        const mb_status status = mb_option_set_default(set, name, value, error);
+        if (status != MB_OK) {
+            return status;
+        }
+    }
+    return MB_OK;
+}
+
+/* More and larger steps while there is little time, fewer and surer ones when there is much (CONTRIBUTING.md, "Recipes"). */
+static bool is_short(double budget_seconds) {
+    static const double little = 600;
+    return budget_seconds > 0 && budget_seconds < little;
+}
+static bool is_long(double budget_seconds) {
+    static const double much = 7200;
+    return budget_seconds >= much;
+}
+
+mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *o, mb_error *error) {
+    mb_status status = o->nsp ? mb_option_set_default(set, "arch", "bert", error) : MB_OK; /* the one with such a head */
+    if (status == MB_OK && o->recipe == RECIPE_CLASSIC) {
+        status = apply(set, MB_RECIPE_CLASSIC, error);
+    } else if (status == MB_OK && (o->init != NULL || o->arch == MB_LAYOUT_BERT)) {
+        status = apply(set, MB_RECIPE_BERT, error);
+    } else if (status == MB_OK && is_short(o->budget_seconds)) {
+        status = mb_option_set_default(set, "batch-size", "16", error);
+    } else if (status == MB_OK && is_long(o->budget_seconds)) {
+        status = mb_option_set_default(set, "batch-size", "64", error);
+    }
+    if (status == MB_OK && o->muon_lr == 0 && o->optimizer == MB_OPTIMIZER_MUON) {
+        o->muon_lr = (is_short(o->budget_seconds) ? 2 : 1) * o->lr;
+    }
+    return status;
+}
+
+void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
+    char end[32] = "";
+    if (o->mlm_probability_end > 0) {
+        snprintf(end, sizeof end, " to %g%%", 100 * o->mlm_probability_end);
+    }
+    mb_job_message(job, MB_LEVEL_INFO,
+                   "recipe: %s%s, %s at %g, %s, batch %lldx%lld, %g%%%s masked, dropout %g (--recipe, or one flag each)",
+                   mb_pretrain_recipe_names[o->recipe],
+                   o->init != NULL                   ? ""
+                   : o->arch == MB_LAYOUT_MODERNBERT ? ", modern"
+                                                     : ", bert",
+                   mb_optimizer_names[o->optimizer], o->lr, mb_schedule_names[o->lr_schedule],
+                   (long long)(o->batch_size * o->grad_accum), (long long)o->seq_length, 100 * o->mlm_probability, end,
+                   o->dropout);
+}
