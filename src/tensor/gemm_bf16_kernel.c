@@ -170,6 +170,8 @@ static bool has_amx_bf16(void) {
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
+static const mb_bf16_kernel *const kernels[] = {&amx, &avx512, &generic};
+
 static const mb_bf16_kernel *choose(void) {
     const char *wish = getenv("MINIBERT_BF16_KERNEL");
     const bool lesser = wish && *wish;
@@ -179,10 +181,21 @@ static const mb_bf16_kernel *choose(void) {
     return has_avx512_bf16() && (!lesser || strcmp(wish, generic.name) != 0) ? &avx512 : &generic;
 }
 #else
+static const mb_bf16_kernel *const kernels[] = {&generic};
+
 static const mb_bf16_kernel *choose(void) {
     return &generic;
 }
 #endif
+
+const mb_bf16_kernel *mb_bf16_find_kernel(const char *name) {
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+        if (strcmp(kernels[i]->name, name) == 0) {
+            return kernels[i];
+        }
+    }
+    return NULL;
+}
 
 const mb_bf16_kernel *mb_bf16_choose_kernel(void) {
     static const mb_bf16_kernel *chosen; /* the same answer whoever asks first */

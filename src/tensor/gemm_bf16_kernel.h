@@ -16,5 +16,7 @@ typedef struct mb_bf16_kernel {
 
 /* The best of this processor. */
 const mb_bf16_kernel *mb_bf16_choose_kernel(void);
+/* By name, whether or not this processor can run it; NULL: not in this build. */
+const mb_bf16_kernel *mb_bf16_find_kernel(const char *name);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "tensor/gemm_bf16.h"
 #include "tensor/gemm_bf16_kernel.h"
+#include "unit/tensor/amx_emulator.h"
 
 static mb_bf16 bf16_of(float x) {
     return mb_bf16_from_float(x);
@@ -184,3 +185,49 @@ Test(gemm_bf16, the_environment_names_a_lesser_kernel) {
               mb_bf16_kernel_name());
     cr_expect_eq(mb_bf16_is_fast(), strcmp(mb_bf16_kernel_name(), "generic") != 0);
 }
+
+/* One block of a kernel against the sum of products, with and without sums that are there already. */
+static void check_block(const mb_bf16_kernel *kernel) {
+    enum { K = 96, STRIDE = 128, BLOCK = MB_BF16_BLOCK };
+    mb_bf16 *a = random_bf16(BLOCK * STRIDE, 1), *b = random_bf16(K * BLOCK, 2), *panel = aligned(K * BLOCK);
+    const mb_bf16_factor right = {b, BLOCK, false, false};
+    _Alignas(64) float sums[BLOCK * BLOCK];
+    mb_bf16_pack(&right, K, BLOCK, K, panel);
+    for (int add = 0; add < 2; add++) {
+        for (int i = 0; i < BLOCK * BLOCK; i++) {
+            sums[i] = (float)i / 64;
+        }
+        kernel->begin();
+        kernel->block(K, a, STRIDE, BLOCK, panel, add, sums);
+        kernel->end();
+        for (int i = 0; i < BLOCK * BLOCK; i++) {
+            double sum = add ? i / 64.0 : 0;
+            for (int k = 0; k < K; k++) {
+                sum += (double)mb_bf16_to_float(a[i / BLOCK * STRIDE + k]) * (double)mb_bf16_to_float(b[k * BLOCK + i % BLOCK]);
+            }
+            cr_assert(fabs(sum - (double)sums[i]) < 2e-5, "%s: sum %d is %f, not %f", kernel->name, i, (double)sums[i], sum);
+        }
+    }
+    free(a);
+    free(b);
+    free(panel);
+}
+
+Test(gemm_bf16, blocks_of_this_processor) {
+    check_block(mb_bf16_find_kernel("generic"));
+    check_block(mb_bf16_choose_kernel());
+    cr_expect_null(mb_bf16_find_kernel("abacus"));
+}
+
+#if defined(__x86_64__)
+Test(gemm_bf16, the_amx_kernel_on_any_processor) {
+    const mb_bf16_kernel *amx = mb_bf16_find_kernel("amx");
+    cr_assert_not_null(amx);
+    if (strcmp(mb_bf16_kernel_name(), "amx") == 0) {
+        return; /* it ran in every test above */
+    }
+    amx_emulator_install();
+    check_block(amx);
+    cr_expect_eq(amx_emulator_n_products(), 2 * 3 * 4, "96 / 32 steps of four products, twice");
+}
+#endif

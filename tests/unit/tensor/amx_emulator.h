@@ -1,0 +1,10 @@
+/* Runs AMX instructions on processors that have none: the illegal-instruction trap decodes and executes them. */
+#ifndef MB_TESTS_AMX_EMULATOR_H
+#define MB_TESTS_AMX_EMULATOR_H
+
+/* From here on LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED and TDPBF16PS are emulated in this thread's process. Any
+ * other illegal instruction, a configuration that the processor would refuse, and a tile used without one abort. */
+void amx_emulator_install(void);
+long amx_emulator_n_products(void); /* TDPBF16PS executed so far */
+
+#endif
