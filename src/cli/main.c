@@ -23,6 +23,7 @@ static const mb_command *const commands[] = {
     &mb_command_embed,
     &mb_command_fill_mask,
     &mb_command_neighbors,
+    &mb_command_senses,
     &mb_command_phrases,
     &mb_command_skipgram,
     &mb_command_similarity,

@@ -91,6 +91,13 @@ head -n 1 static.vec | grep -qE '^[0-9]+ 32$' || fail "--static writes word2vec'
 [ "$(sed -n 2p static.vec | cut -d ' ' -f 1)" = the ] || fail "--static: the most frequent word is not first"
 ! grep -qE '^(1|and\+) ' static.vec && grep -q '^house ' static.vec || fail "--static: the words are $(cut -d ' ' -f 1 static.vec | tr '\n' ' ')"
 run neighbors --vectors static.vec --top-k 2 house > out
+run senses --model model --corpus texts.txt --vectors static.vec --max-senses 3 --points senses.tsv house Tree > senses.json
+[ "$(grep -c '"word":' senses.json)" -eq 2 ] && grep -q '"word": "tree"' senses.json || fail "senses wrote: $(cat senses.json)"
+[ "$(grep -c '"neighbors":' senses.json)" -ge 6 ] || fail "senses: a word or a sense has no neighbours: $(cat senses.json)"
+[ "$(wc -l < senses.tsv)" -eq "$((1 + $(grep -oE 'house|tree' texts.txt | wc -l)))" ] || fail "senses: $(wc -l < senses.tsv) points"
+awk -F '\t' 'NF != 5 || (NR > 1 && ($2 < 1 || $2 > 3 || $3 * 0 != 0)) { exit 1 }' senses.tsv || fail "the points of senses: $(head -n 3 senses.tsv)"
+run senses --model model --corpus texts.txt --threads 1 --vectors static.vec --max-senses 3 house Tree | cmp - senses.json || fail "senses depend on the threads"
+! "$minibert" senses --model model --corpus texts.txt zebra 2> log || fail "a word that is not there has senses"
 run skipgram --corpus corpus.txt --out words.vec --size 8 --epochs 1 > out
 for vectors in static.vec words.vec; do
     run "${short[@]}" --out begun --init-embeddings $vectors > out
