@@ -23,26 +23,26 @@ typedef uint32_t lane __attribute__((vector_size(64)));
 
 /* 16 x 16 numbers of 32 bits, in four rounds of exchanges between rows that are 8, 4, 2 and 1 apart. */
 static inline void transpose16(lane r[HALF]) {
-#define EXCHANGE(distance, low, high)                          \
-    for (int i = 0; i < HALF; i++) {                           \
-        if (!(i & (distance))) {                               \
-            const lane a = r[i], b = r[i + (distance)];        \
-            r[i] = __builtin_shuffle(a, b, low);               \
-            r[i + (distance)] = __builtin_shuffle(a, b, high); \
-        }                                                      \
+#define EXCHANGE(distance, low, high)                                \
+    for (int i = 0; i < HALF; i++) {                                 \
+        if (!(i & (distance))) {                                     \
+            const lane a = r[i], b = r[i + (distance)];              \
+            r[i] = __builtin_shufflevector(a, b, low);               \
+            r[i + (distance)] = __builtin_shufflevector(a, b, high); \
+        }                                                            \
     }
-    const lane low8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-    const lane high8 = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
-    const lane low4 = {0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27};
-    const lane high4 = {4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31};
-    const lane low2 = {0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29};
-    const lane high2 = {2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31};
-    const lane low1 = {0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30};
-    const lane high1 = {1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31};
-    EXCHANGE(8, low8, high8)
-    EXCHANGE(4, low4, high4)
-    EXCHANGE(2, low2, high2)
-    EXCHANGE(1, low1, high1)
+#define LOW8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
+#define HIGH8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
+#define LOW4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
+#define HIGH4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
+#define LOW2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define LOW1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
+#define HIGH1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+    EXCHANGE(8, LOW8, HIGH8)
+    EXCHANGE(4, LOW4, HIGH4)
+    EXCHANGE(2, LOW2, HIGH2)
+    EXCHANGE(1, LOW1, HIGH1)
 #undef EXCHANGE
 }
 
