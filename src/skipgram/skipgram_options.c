@@ -93,7 +93,7 @@ const mb_option mb_skipgram_option_table[] = {
      .default_text = "fast",
      .choices = engine_names,
      .help = "fast: a window's words share negatives; plain: a pair at a time, as published"},
-    FLAG("deterministic", deterministic, "the same vectors at any number of threads, for some speed"),
+    FLAG("deterministic", deterministic, "the same vectors at any number of threads; takes two to three times as long"),
     {.name = "minn",
      .type = MB_OPTION_INT,
      .offset = FIELD(min_chars),

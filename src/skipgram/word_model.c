@@ -9,7 +9,7 @@
 
 enum { HUGE_PAGE_BYTES = 2 << 20, LINE_FLOATS = 16 };
 
-/* Rows are visited in no order: with pages of 4 KiB each visit would miss the TLB. */
+/* Not zeroed. Rows are visited in no order: with pages of 4 KiB each visit would miss the TLB. */
 static float *allocate_rows(int64_t n_rows, int64_t stride) {
     size_t n_bytes;
     if (__builtin_mul_overflow((size_t)n_rows, (size_t)stride * sizeof(float), &n_bytes) || n_bytes > SIZE_MAX / 2) {
@@ -17,20 +17,25 @@ static float *allocate_rows(int64_t n_rows, int64_t stride) {
     }
     const size_t alignment = n_bytes >= HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : 64;
     float *rows = aligned_alloc(alignment, (n_bytes / alignment + 1) * alignment);
+    if (rows && alignment == HUGE_PAGE_BYTES) {
+        /* A hint: without it the rows are there all the same. Whole pages only: a last one would be mostly empty. */
+        madvise(rows, n_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
+    }
+    return rows;
+}
+
+static float *allocate_zeros(int64_t n_rows, int64_t stride) {
+    float *rows = allocate_rows(n_rows, stride);
     if (rows) {
-        if (alignment == HUGE_PAGE_BYTES) {
-            /* A hint: without it the rows are there all the same. Whole pages only: a last one would be mostly empty. */
-            madvise(rows, n_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
-        }
-        memset(rows, 0, n_bytes);
+        memset(rows, 0, (size_t)n_rows * (size_t)stride * sizeof *rows);
     }
     return rows;
 }
 
 mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *error) {
     model->stride = (model->width + MB_ROW_FLOATS - 1) / MB_ROW_FLOATS * MB_ROW_FLOATS;
-    model->in = allocate_rows(model->n_in_rows, model->stride);
-    model->out = allocate_rows(model->n_out_rows, model->stride);
+    model->in = allocate_zeros(model->n_in_rows, model->stride);
+    model->out = allocate_zeros(model->n_out_rows, model->stride);
     if (!model->in || !model->out) {
         mb_word_model_free(model);
         return mb_fail(error, MB_ERROR_MEMORY,
