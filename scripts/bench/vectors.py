@@ -137,6 +137,7 @@ def main():
     parser.add_argument("--few-epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-occurrences", type=int, default=50, help="of a word, for a layer's word vectors")
+    parser.add_argument("--static-corpus", help="where a layer's word vectors come from, if not from all of --corpus")
     parser.add_argument("--rows", type=int, default=0, help="of train.tsv; a quarter of them of dev.tsv and test.tsv; 0: all")
     parser.add_argument("--layers", nargs="*", type=int, help="default: all")
     arguments = parser.parse_args()
@@ -186,7 +187,7 @@ def compare(arguments, minibert, threads, directory):
     layers = arguments.layers if arguments.layers is not None else range(config["num_hidden_layers"] + 1)
     for layer in layers:
         path = at(f"layer.{layer}")
-        run(minibert, "embed", "--model", model, "--static", arguments.corpus, "--layers", str(layer), "--max-occurrences",
+        run(minibert, "embed", "--model", model, "--static", arguments.static_corpus or arguments.corpus, "--layers", str(layer), "--max-occurrences",
             str(arguments.max_occurrences), "--max-length", "128", "--out", path, *threads)
         tables[f"layer {layer}" + (" (embeddings)" if layer == 0 else "")] = path, seconds, layer
 
