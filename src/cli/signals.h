@@ -1,4 +1,5 @@
-/* Ctrl-C and SIGTERM: the first one asks the work to stop (and save), the second one ends the process at once. */
+/* Ctrl-C, SIGTERM and the terminal that goes (SIGHUP, unless nohup has it ignored): the first one asks the work to stop (and
+ * save), a second one ends the process at once, but for SIGHUP, which often comes twice. */
 #ifndef MB_CLI_SIGNALS_H
 #define MB_CLI_SIGNALS_H
 

@@ -2,8 +2,10 @@
  * found at --resume. A checkpoint is itself a model directory; its files:
  *   config.json, model.safetensors   the weights
  *   optimizer.safetensors            "moment1.NAME" and "moment2.NAME" for every parameter; a matrix of Muon's has the first
- * alone state.json                       step, tokens seen, elapsed seconds, progress, seed, fingerprints; bytes and XXH64 of
- * each other file; "xxh64" of the object itself (compact, sorted keys, without that member) */
+ * alone
+ *   state.json                       step, tokens seen, elapsed seconds, progress, sums since the last record, what the loss
+ * was, seed, fingerprints; bytes and XXH64 of each other file; "xxh64" of the object itself (compact, sorted keys, without that
+ * member) */
 #ifndef MB_TRAIN_CHECKPOINT_H
 #define MB_TRAIN_CHECKPOINT_H
 
@@ -12,6 +14,7 @@
 #include "base/job.h"
 #include "minibert/status.h"
 #include "model/model.h"
+#include "train/loss_watch.h"
 #include "train/optimizer.h"
 
 /* Where a run is. Everything else of a run is a function of its configuration and this. */
@@ -20,6 +23,11 @@ typedef struct mb_train_state {
     int64_t n_tokens_seen;
     double elapsed_seconds; /* of training, over all resumes: what --budget counts */
     double progress;        /* how much of the run is over, in [0, 1]: what schedules follow */
+    struct { /* since the last record of metrics.jsonl, so that a resumed run writes the records of one that was not stopped */
+        double loss_sum;
+        int64_t n_targets, n_correct, n_steps;
+    } unrecorded;
+    mb_loss_watch loss_watch;
     uint64_t seed;
     uint64_t corpus_fingerprint, tokenizer_fingerprint;
 } mb_train_state;

@@ -173,13 +173,26 @@ static mb_status describe_files(const char *dir, json_t *files, mb_error *error)
     return MB_OK;
 }
 
+static json_t *unrecorded_to_json(const mb_train_state *state) {
+    return json_pack("{s:f, s:I, s:I, s:I}", "loss_sum", state->unrecorded.loss_sum, "targets",
+                     (json_int_t)state->unrecorded.n_targets, "correct", (json_int_t)state->unrecorded.n_correct, "steps",
+                     (json_int_t)state->unrecorded.n_steps);
+}
+
+static json_t *loss_watch_to_json(const mb_loss_watch *watch) {
+    return json_pack("{s:f, s:f, s:I, s:I}", "first_sum", watch->first_sum, "recent", watch->recent, "steps",
+                     (json_int_t)watch->n_steps, "above", (json_int_t)watch->n_above);
+}
+
 mb_status mb_checkpoint_seal(const char *dir, const mb_train_state *state, mb_error *error) {
     char *path = mb_path_join(dir, "state.json");
     json_t *files = json_object();
-    json_t *object = json_pack("{s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:O}", "format", "minibert checkpoint 1", "step",
-                               (json_int_t)state->step, "tokens_seen", (json_int_t)state->n_tokens_seen, "elapsed_seconds",
-                               state->elapsed_seconds, "progress", state->progress, "seed", hex(state->seed), "corpus",
-                               hex(state->corpus_fingerprint), "tokenizer", hex(state->tokenizer_fingerprint), "files", files);
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:O}", "format", "minibert checkpoint 1", "step",
+                  (json_int_t)state->step, "tokens_seen", (json_int_t)state->n_tokens_seen, "elapsed_seconds",
+                  state->elapsed_seconds, "progress", state->progress, "unrecorded", unrecorded_to_json(state), "loss_watch",
+                  loss_watch_to_json(&state->loss_watch), "seed", hex(state->seed), "corpus", hex(state->corpus_fingerprint),
+                  "tokenizer", hex(state->tokenizer_fingerprint), "files", files);
     mb_status status = MB_OK;
     char *text = NULL;
     uint64_t hash = 0;
@@ -246,12 +259,28 @@ static mb_status check_files(const json_t *files, const char *dir, const char *s
     return MB_OK;
 }
 
+static mb_status read_count(const json_t *object, const char *path, const char *key, int64_t *out, mb_error *error) {
+    return mb_json_get_int(object, path, key, 0, INT64_C(1) << 53, out, error); /* room to go on counting */
+}
+
+static mb_status read_sums(const json_t *object, const char *path, mb_train_state *state, mb_error *error) {
+    const json_t *sums = json_object_get(object, "unrecorded"), *watch = json_object_get(object, "loss_watch");
+    mb_status status = mb_json_get_real(sums, path, "loss_sum", &state->unrecorded.loss_sum, error);
+    status = status == MB_OK ? read_count(sums, path, "targets", &state->unrecorded.n_targets, error) : status;
+    status = status == MB_OK ? read_count(sums, path, "correct", &state->unrecorded.n_correct, error) : status;
+    status = status == MB_OK ? read_count(sums, path, "steps", &state->unrecorded.n_steps, error) : status;
+    status = status == MB_OK ? mb_json_get_real(watch, path, "first_sum", &state->loss_watch.first_sum, error) : status;
+    status = status == MB_OK ? mb_json_get_real(watch, path, "recent", &state->loss_watch.recent, error) : status;
+    status = status == MB_OK ? read_count(watch, path, "steps", &state->loss_watch.n_steps, error) : status;
+    return status == MB_OK ? read_count(watch, path, "above", &state->loss_watch.n_above, error) : status;
+}
+
 static mb_status read_state(const json_t *object, const char *path, mb_train_state *state, mb_error *error) {
-    mb_status status = mb_json_get_int(object, path, "step", 0, INT64_MAX, &state->step, error);
-    status =
-        status == MB_OK ? mb_json_get_int(object, path, "tokens_seen", 0, INT64_MAX, &state->n_tokens_seen, error) : status;
+    mb_status status = mb_json_get_int(object, path, "step", 0, INT64_C(1) << 40, &state->step, error);
+    status = status == MB_OK ? read_count(object, path, "tokens_seen", &state->n_tokens_seen, error) : status;
     status = status == MB_OK ? mb_json_get_real(object, path, "elapsed_seconds", &state->elapsed_seconds, error) : status;
     status = status == MB_OK ? mb_json_get_real(object, path, "progress", &state->progress, error) : status;
+    status = status == MB_OK ? read_sums(object, path, state, error) : status;
     status = status == MB_OK ? get_hex(object, path, "seed", &state->seed, error) : status;
     status = status == MB_OK ? get_hex(object, path, "corpus", &state->corpus_fingerprint, error) : status;
     return status == MB_OK ? get_hex(object, path, "tokenizer", &state->tokenizer_fingerprint, error) : status;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const double save_interval_seconds = 300, log_interval_seconds = 5;
 enum { DEFAULT_EVALUATIONS = 10 };
@@ -13,10 +14,9 @@ typedef struct loop {
     double started, elapsed_before; /* clock and state.elapsed_seconds when this call began */
     double last_save, last_log;     /* clock */
     int64_t first_step, last_saved_step, last_evaluated_step;
-    int evaluations_due; /* of DEFAULT_EVALUATIONS, how many intervals of the run are over */
-    /* since the last record */
-    double loss_sum, learning_rate, grad_norm;
-    int64_t n_targets, n_correct, n_tokens, n_steps;
+    int evaluations_due;             /* of DEFAULT_EVALUATIONS, how many intervals of the run are over */
+    double learning_rate, grad_norm; /* of the last step */
+    int64_t n_tokens;                /* since the last record, in this call */
 } loop;
 
 static double elapsed_seconds(const loop *l) {
@@ -54,6 +54,18 @@ static mb_status check_finite(const mb_trainer *t, double loss, double grad_norm
                    "longer --warmup%s",
                    t->state.step + 1, isfinite(loss) ? "the gradient norm" : "the loss", isfinite(loss) ? grad_norm : loss,
                    rate, t->learning_rate, t->out_dir != NULL ? "; checkpoints made before are whole" : "");
+}
+
+static mb_status watch_loss(mb_trainer *t, double loss, mb_error *error) {
+    if (!mb_loss_watch_add(&t->state.loss_watch, loss)) {
+        return MB_OK;
+    }
+    return mb_fail(error, MB_ERROR_DIVERGED,
+                   "training diverged at step %" PRId64
+                   ": the loss was %.4f at the start and has long been above it, now at %.4f. "
+                   "Try a lower --lr (the peak is %g) or a longer --warmup%s",
+                   t->state.step, mb_loss_watch_first(&t->state.loss_watch), t->state.loss_watch.recent, t->learning_rate,
+                   t->out_dir != NULL ? "; checkpoints made before are whole" : "");
 }
 
 static mb_status check_weights(const mb_trainer *t, const mb_params *params, mb_error *error) {
@@ -126,21 +138,23 @@ static bool log_is_due(const mb_trainer *t, const loop *l) {
 static mb_status log_steps(mb_trainer *t, loop *l, mb_error *error) {
     const double now = mb_clock_seconds(), seconds = fmax(now - l->last_log, 1e-9);
     json_t *record = NULL;
-    if (l->n_steps > 0) {
+    const bool any = t->state.unrecorded.n_steps > 0;
+    const double n_targets = (double)t->state.unrecorded.n_targets;
+    if (any) {
         record = record_begin(t, "train");
-        json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:f}", "loss", l->loss_sum / (double)l->n_targets, "accuracy",
-                                 (double)l->n_correct / (double)l->n_targets, "learning_rate", l->learning_rate, "grad_norm",
-                                 l->grad_norm, "tokens_per_second", (double)l->n_tokens / seconds);
+        json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:f}", "loss", t->state.unrecorded.loss_sum / n_targets, "accuracy",
+                                 (double)t->state.unrecorded.n_correct / n_targets, "learning_rate", l->learning_rate,
+                                 "grad_norm", l->grad_norm, "tokens_per_second", (double)l->n_tokens / seconds);
         if (record == NULL || more == NULL || json_object_update(record, more) != 0) {
             json_decref(record);
             record = NULL;
         }
         json_decref(more);
     }
-    mb_status status = l->n_steps > 0 ? append_record(t, record, error) : MB_OK;
+    mb_status status = any ? append_record(t, record, error) : MB_OK;
     l->last_log = now;
-    l->loss_sum = 0;
-    l->n_targets = l->n_correct = l->n_tokens = l->n_steps = 0;
+    l->n_tokens = 0;
+    memset(&t->state.unrecorded, 0, sizeof t->state.unrecorded);
     return status;
 }
 
@@ -184,13 +198,13 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
     t->state.step++;
     t->state.n_tokens_seen += sums->n_tokens;
     t->state.elapsed_seconds = elapsed_seconds(l);
-    l->loss_sum += sums->loss * (double)sums->n_targets;
     l->learning_rate = rate;
     l->grad_norm = grad_norm;
-    l->n_targets += sums->n_targets;
-    l->n_correct += sums->n_correct;
     l->n_tokens += sums->n_tokens;
-    l->n_steps++;
+    t->state.unrecorded.loss_sum += sums->loss * (double)sums->n_targets;
+    t->state.unrecorded.n_targets += sums->n_targets;
+    t->state.unrecorded.n_correct += sums->n_correct;
+    t->state.unrecorded.n_steps++;
 
     const double now = mb_clock_seconds();
     const double seconds_per_step = (now - l->started) / (double)(t->state.step - l->first_step);
@@ -199,7 +213,7 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
                                 .unit = "steps",
                                 .done = t->state.step,
                                 .total = t->budget_seconds > 0 ? 0 : t->n_steps,
-                                .loss = l->loss_sum / (double)l->n_targets,
+                                .loss = t->state.unrecorded.loss_sum / (double)t->state.unrecorded.n_targets,
                                 .learning_rate = rate,
                                 .tokens_per_second = (double)l->n_tokens / fmax(now - l->last_log, 1e-9),
                                 .elapsed_seconds = t->state.elapsed_seconds,
@@ -229,7 +243,8 @@ mb_status mb_trainer_run(mb_trainer *t, mb_error *error) {
         const double grad_norm = mb_params_grad_norm(l.params);
         status = check_finite(t, sums.loss, grad_norm, rate, error);
         const bool stop = mb_job_should_stop(t->job);
-        if (status == MB_OK && (stop || save_is_due(t, &l))) {
+        const bool saved = t->state.step > 0 && t->state.step == l.last_saved_step;
+        if (status == MB_OK && ((stop && !saved) || save_is_due(t, &l))) {
             status = save(t, &l, error); /* the weights before this update: the step just made shows that they are good */
         }
         if (status == MB_OK && stop) {
@@ -241,7 +256,8 @@ mb_status mb_trainer_run(mb_trainer *t, mb_error *error) {
         mb_optimizer_update(t->optimizer, l.params, rate, mb_clip_factor(grad_norm, t->max_grad_norm));
         mb_model_pack_weights(t->model);
         account(t, &l, &sums, rate, grad_norm);
-        if (log_is_due(t, &l)) {
+        status = watch_loss(t, sums.loss, error);
+        if (status == MB_OK && log_is_due(t, &l)) {
             status = log_steps(t, &l, error);
         }
         if (status == MB_OK && evaluation_is_due(t, &l)) {

@@ -63,9 +63,9 @@ typedef struct mb_trainer {
 
 /* Runs to the end, or returns early with
  *   MB_ERROR_INTERRUPTED  the job was asked to stop: a checkpoint is saved (if out_dir is set) and the message says how to go
- * on; MB_ERROR_DIVERGED     a loss or gradient norm was not finite. A checkpoint of step s is written only after loss and
- * gradient norm AT its weights were seen to be finite, so that a run that diverges never replaces a good checkpoint by a
- * useless one. */
+ * on; MB_ERROR_DIVERGED     a loss, gradient norm or final weight was not finite, or the loss has long been above that of the
+ * first steps (train/loss_watch.h). A checkpoint of step s is written only after loss and gradient norm AT its weights were
+ * seen to be finite, so that a run that diverges never replaces a good checkpoint by a useless one. */
 mb_status mb_trainer_run(mb_trainer *trainer, mb_error *error);
 
 #endif

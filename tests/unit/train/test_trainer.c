@@ -248,6 +248,34 @@ Test(trainer, divergence_leaves_the_last_good_checkpoint) {
     remove_dir(dir);
 }
 
+/* A loss far above the first, finite all the time; the run is interrupted on the way. */
+static mb_status rising_accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
+    mb_status status = tiny_accumulate(context, step, sums, error);
+    sums->loss = step < 10 ? 3 : 30;
+    return status;
+}
+
+Test(trainer, a_loss_that_stays_above_the_first_ends_the_run_at_the_same_step_when_resumed) {
+    char *dir = make_dir();
+    mb_error error;
+    tiny_run run;
+    bool found = false;
+    for (int part = 0; part < 2; part++) {
+        tiny_run_begin(&run, 1, 0);
+        run.trainer.out_dir = dir;
+        run.trainer.n_steps = 1000;
+        run.trainer.accumulate = rising_accumulate;
+        run.stop_at = part == 0 ? 150 : -1;
+        ASSERT_OK(mb_checkpoint_load_newest(dir, run.model, &run.optimizer, &run.trainer.state, &found, NULL, &error), error);
+        cr_assert_eq(found, part == 1);
+        cr_assert_eq(mb_trainer_run(&run.trainer, &error), part == 0 ? MB_ERROR_INTERRUPTED : MB_ERROR_DIVERGED);
+        cr_assert_eq(run.trainer.state.step, part == 0 ? 150 : 10 + 300);
+        tiny_run_end(&run);
+    }
+    cr_assert_not_null(strstr(error.message, "3.0000 at the start"), "%s", error.message);
+    remove_dir(dir);
+}
+
 /* --- what a run does when --- */
 
 typedef struct log_run {
