@@ -14,6 +14,7 @@ typedef struct mb_progress {
     const char *unit;    /* what done/total count: "steps", "lines", "bytes" */
     int64_t done, total; /* total 0: not known */
     double loss;         /* running mean since the last report */
+    const char *stage;   /* what that loss means, in words; may be NULL */
     double learning_rate;
     double tokens_per_second;
     double elapsed_seconds, eta_seconds;

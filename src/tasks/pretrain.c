@@ -39,9 +39,13 @@ static mb_status evaluate(void *context, int64_t step, bool final, json_t *recor
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
     if (status == MB_OK) {
+        const char *stage = mb_masked_lm_stage(run->score.loss, run->unigram_entropy);
         mb_job_message(run->job, MB_LEVEL_INFO,
-                       "step %" PRId64 ": held-out loss %.4f (unigram entropy %.4f), accuracy %.4f on %" PRId64 " sequences",
-                       step, run->score.loss, run->unigram_entropy, run->score.accuracy, run->score.n_sequences);
+                       "step %" PRId64 ": held-out loss %.4f%s%s (unigram entropy %.4f), accuracy %.4f on %" PRId64
+                       " sequences",
+                       step, run->score.loss, stage != NULL ? ", " : "", stage != NULL ? stage : "", run->unigram_entropy,
+                       run->score.accuracy, run->score.n_sequences);
+        mb_pretrain_warn_of_plateau(run, step);
     }
     return status;
 }
@@ -178,6 +182,7 @@ static mb_trainer new_trainer(mb_pretrain_run *run) {
         .keep = o->keep,
         .out_dir = o->out,
         .phase = "train",
+        .unigram_entropy = run->unigram_entropy,
         .context = run,
         .accumulate = accumulate,
         .evaluate = evaluate,

@@ -44,6 +44,7 @@ typedef struct mb_pretrain_run {
     const mb_batch **group; /* the n_parts parts of a step */
     mb_batch eval_batch;
     mb_masked_lm_score score; /* of the last evaluation */
+    bool warned;              /* of the plateau */
 } mb_pretrain_run;
 
 /* Sets part_sequences and n_parts from the checked options. */
@@ -53,6 +54,13 @@ void mb_pretrain_tell_recipe(const mb_pretrain_options *options, const mb_job *j
 mb_status mb_pretrain_options_check(const mb_pretrain_options *options, mb_error *error);
 /* The shape of a new model; the caller frees it. */
 mb_status mb_pretrain_new_config(const mb_pretrain_options *options, size_t vocab_size, mb_model_config *out, mb_error *error);
+
+/* Why a run that has seen `n_tokens` in `step` updates may still lose `loss`, as one who knows word frequencies alone does, and
+ * what to do; NULL when it has left them or has not had the time to. */
+const char *mb_pretrain_plateau_cause(const mb_pretrain_options *options, int64_t step, int64_t n_tokens, double loss,
+                                      double unigram_entropy);
+/* Says so, once a run. */
+void mb_pretrain_warn_of_plateau(mb_pretrain_run *run, int64_t step);
 
 /* Loads the tokenizer (--tokenizer, --init, or OUT when resuming) or trains one. */
 mb_status mb_pretrain_tokenizer(mb_pretrain_run *run, mb_error *error);

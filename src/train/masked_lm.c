@@ -46,6 +46,18 @@ mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch
     return MB_OK;
 }
 
+/* --- what a loss means --- */
+
+const char *mb_masked_lm_stage(double loss, double unigram_entropy) {
+    if (!(unigram_entropy > 0) || !isfinite(loss)) {
+        return NULL;
+    }
+    if (loss > 1.02 * unigram_entropy) {
+        return "learning word frequencies";
+    }
+    return loss > MB_PLATEAU_END * unigram_entropy ? "at word frequencies" : "using context";
+}
+
 /* --- evaluation --- */
 
 typedef struct totals {

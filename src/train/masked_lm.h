@@ -23,6 +23,13 @@ typedef struct mb_masked_lm_score {
     double next_sentence_loss, next_sentence_accuracy; /* NAN without next-sentence pairs */
 } mb_masked_lm_score;
 
+/* Below this share of the unigram entropy a loss cannot be had from word frequencies. */
+#define MB_PLATEAU_END 0.97
+
+/* How far a loss has come, in words: "learning word frequencies", "at word frequencies", "using context"; NULL without an
+ * entropy (0 or NAN). A text's unigram entropy is what the best guess without any context loses. */
+const char *mb_masked_lm_stage(double loss, double unigram_entropy);
+
 /* What is measured, and how. */
 typedef struct mb_masked_lm_evaluation {
     const mb_batcher *batcher; /* with options.evaluation */

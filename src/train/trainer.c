@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/masked_lm.h"
+
 static const double save_interval_seconds = 300, log_interval_seconds = 5;
 enum { DEFAULT_EVALUATIONS = 10 };
 
@@ -208,12 +210,14 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
 
     const double now = mb_clock_seconds();
     const double seconds_per_step = (now - l->started) / (double)(t->state.step - l->first_step);
+    const double mean_loss = t->state.unrecorded.loss_sum / (double)t->state.unrecorded.n_targets;
     mb_job_progress(t->job, &(mb_progress){
                                 .phase = t->phase != NULL ? t->phase : "train",
                                 .unit = "steps",
                                 .done = t->state.step,
                                 .total = t->budget_seconds > 0 ? 0 : t->n_steps,
-                                .loss = t->state.unrecorded.loss_sum / (double)t->state.unrecorded.n_targets,
+                                .loss = mean_loss,
+                                .stage = mb_masked_lm_stage(mean_loss, t->unigram_entropy),
                                 .learning_rate = rate,
                                 .tokens_per_second = (double)l->n_tokens / fmax(now - l->last_log, 1e-9),
                                 .elapsed_seconds = t->state.elapsed_seconds,

@@ -52,6 +52,8 @@ typedef struct mb_trainer {
     const char *out_dir; /* where checkpoints/ is; NULL: the run is not checkpointed */
     int64_t run;         /* number of this run among several, told in the records; 0: not told */
     const char *phase;   /* of progress reports: "train" */
+    /* Of a masked-LM run: the loss of one who knows word frequencies alone, in nats, which reports compare with; 0: none. */
+    double unigram_entropy;
 
     void *context;
     /* Adds to the model's gradients the gradient of the mean loss of step `step` (0 is the first). */

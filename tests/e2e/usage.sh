@@ -73,7 +73,7 @@ expect 2 embed --model x --poolin mean && says "unknown option '--poolin'; did y
 expect 2 embed --model x --pooling avg && says "--pooling must be one of mean, cls, max, tokens, words"
 expect 2 embed --model x --max-length 2 && says "--max-length must be at least 3"
 expect 2 embed --model x --threads -1 && says "--threads must be at least 0"
-expect 2 embed --model x --precision bf16 && says "bf16 is not in this build"
+expect 2 embed --model x --precision fp16 && says "--precision must be one of auto, fp32, bf16"
 expect 2 embed --model && says "--model needs a value"
 expect 2 embed --model x stray && says "unexpected argument 'stray'"
 expect 2 fill-mask --model x && says "TEXT is missing"

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include "model/model.h"
+#include "tasks/pretrain_run.h"
 #include "train/lock.h"
 #include "train/optimizer.h"
 #include "training_support.h"
@@ -356,6 +357,7 @@ Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
     json_decref(pretrain(&o, &n));
     cr_expect_not_null(strstr(n.text, "recipe: default, modern, muon at 0.01"), "%s", n.text);
     cr_expect_not_null(strstr(n.text, "50% to 10% masked"), "%s", n.text);
+    cr_expect_not_null(strstr(n.text, "word frequencies (unigram entropy"), "%s", n.text);
 
     o.out = path_of(&w, "stopped");
     notes stopping = {.stop_at_step = 7};
@@ -379,4 +381,40 @@ Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
     mb_buffer_free(&falling);
     mb_buffer_free(&constant);
     workplace_end(&w);
+}
+
+/* --- the plateau --- */
+
+Test(pretrain, a_run_on_the_plateau_is_told_the_likely_cause) {
+    static const struct {
+        double lr, loss, masks;
+        int64_t batch, n_tokens;
+        int arch, optimizer;
+        const char *cause; /* a word of it */
+    } cases[] = {
+        {2e-3, 6.9, 0.3, 32, 1000000, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, NULL}, /* too early to say */
+        {2e-3, 6.7, 0.3, 32, 9000000, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, NULL}, /* it uses context */
+        {5e-3, 6.9, 0.3, 32, 9000000, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_ADAMW, "rate is high"},
+        {5e-3, 6.9, 0.3, 32, 9000000, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, "running text"},
+        {2e-2, 6.9, 0.3, 32, 9000000, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, "rate is high"},
+        {1e-4, 6.9, 0.3, 32, 9000000, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, "rate is low"},
+        {1e-3, 6.9, 0.15, 256, 9000000, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, "--batch-size"},
+        {1e-3, 6.9, 0.15, 32, 9000000, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, "--arch modern"},
+        {1e-3, 6.9, 0.8, 32, 9000000, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, "--mlm-probability"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const mb_pretrain_options o = {.lr = cases[i].lr,
+                                       .muon_lr = cases[i].lr,
+                                       .mlm_probability = cases[i].masks,
+                                       .arch = cases[i].arch,
+                                       .optimizer = cases[i].optimizer};
+        const char *cause =
+            mb_pretrain_plateau_cause(&o, cases[i].n_tokens / (128 * cases[i].batch), cases[i].n_tokens, cases[i].loss, 7);
+        cr_expect(cause == NULL ? cases[i].cause == NULL : cases[i].cause != NULL && strstr(cause, cases[i].cause) != NULL,
+                  "case %zu: %s", i, cause != NULL ? cause : "none");
+    }
+    cr_expect_null(mb_masked_lm_stage(5, 0));
+    cr_expect_str_eq(mb_masked_lm_stage(9, 7), "learning word frequencies");
+    cr_expect_str_eq(mb_masked_lm_stage(7, 7), "at word frequencies");
+    cr_expect_str_eq(mb_masked_lm_stage(6.7, 7), "using context");
 }
