@@ -41,7 +41,8 @@ static void fill_batch(mb_batch *batch, const mb_pretrain_options *o, int32_t vo
 }
 
 /* Shortest of a few, as nothing but noise makes a step longer. */
-static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, mb_error *error) {
+static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, double *update_seconds,
+                           mb_error *error) {
     double best_batch = 0, best_update = 0;
     for (int i = 0; i <= TIMED_STEPS; i++) { /* the first warms up */
         mb_step_sums sums = {0};
@@ -64,10 +65,11 @@ static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *
         }
     }
     *step_seconds = (double)run->n_parts * best_batch + best_update;
+    *update_seconds = best_update;
     return MB_OK;
 }
 
-static json_t *describe(mb_pretrain_run *run, double step_seconds) {
+static json_t *describe(mb_pretrain_run *run, double step_seconds, double update_seconds) {
     const mb_pretrain_options *o = run->options;
     const mb_model_config *config = mb_model_get_config(run->model);
     const mb_params *params = mb_model_params(run->model);
@@ -76,14 +78,15 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds) {
     struct rusage usage = {0};
     getrusage(RUSAGE_SELF, &usage);
     json_t *result = json_pack(
-        "{s:b, s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:f, s:f}",
+        "{s:b, s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:f, s:f, s:f}",
         "dry_run", 1, "model", "layers", (int)config->n_layers, "hidden", (int)config->hidden_size, "heads",
         (int)config->n_heads, "intermediate", (int)config->intermediate_size, "vocab_size", (int)config->vocab_size,
         "positions", (int)config->max_positions, "parameters", (json_int_t)mb_params_n_weights(params), "batch", "sequences",
         (json_int_t)o->batch_size, "seq_length", (json_int_t)o->seq_length, "grad_accum", (json_int_t)o->grad_accum,
         "tokens_per_step", (json_int_t)tokens, "memory_mb", "weights", 1e-6 * one_buffer, "gradients", 1e-6 * one_buffer,
         "optimizer", 2e-6 * one_buffer, "activations", 1e-6 * (double)mb_tape_peak_bytes(run->tape), "peak_resident",
-        1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", step_seconds, "tokens_per_second", tokens / step_seconds);
+        1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", step_seconds, "of_which_update", update_seconds,
+        "tokens_per_second", tokens / step_seconds);
     if (result != NULL && o->steps > 0) {
         json_object_set_new(result, "steps", json_integer(o->steps));
         json_object_set_new(result, "estimated_seconds", json_real(step_seconds * (double)o->steps));
@@ -93,13 +96,13 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds) {
 
 mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *error) {
     mb_batch batch = {0};
-    double step_seconds = 0;
+    double step_seconds = 0, update_seconds = 0;
     mb_status status = allocate_batch(&batch, run, error);
     if (status == MB_OK) {
         fill_batch(&batch, run->options, mb_model_get_config(run->model)->vocab_size);
-        status = time_step(run, &batch, &step_seconds, error);
+        status = time_step(run, &batch, &step_seconds, &update_seconds, error);
     }
-    if (status == MB_OK && (*result = describe(run, step_seconds)) == NULL) {
+    if (status == MB_OK && (*result = describe(run, step_seconds, update_seconds)) == NULL) {
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
     mb_batch_free(&batch);
