@@ -46,11 +46,12 @@ static uint64_t total_bytes_of(const mb_map *maps, size_t n_maps) {
 }
 
 /* What the shard depends on, and nothing else: not the files' names or dates. */
-static mb_status fingerprint_corpus(const mb_map *maps, size_t n_maps, const mb_tokenizer *tokenizer, mb_split split,
-                                    const mb_job *job, uint64_t *out, mb_error *error) {
+static mb_status fingerprint_corpus(const mb_map *maps, size_t n_maps, const mb_tokenizer *tokenizer,
+                                    const mb_corpus_options *options, const mb_job *job, uint64_t *out, mb_error *error) {
     const uint64_t total = total_bytes_of(maps, n_maps);
     uint64_t done = 0;
-    const uint64_t key[] = {MB_SHARD_VERSION, (uint64_t)split, mb_tokenizer_fingerprint(tokenizer), n_maps};
+    const uint64_t key[] = {MB_SHARD_VERSION, (uint64_t)options->split | (uint64_t)options->dedup << 8,
+                            mb_tokenizer_fingerprint(tokenizer), n_maps};
     mb_hash hash;
     mb_hash_begin(&hash);
     mb_hash_add(&hash, key, sizeof(key));
@@ -128,7 +129,8 @@ static mb_status make_shard(const mb_map *maps, const mb_corpus_options *options
     if (status != MB_OK) {
         return status;
     }
-    mb_corpus_tokenize_options tokenize = {.maps = maps, .n_maps = options->n_files, .split = options->split};
+    mb_corpus_tokenize_options tokenize = {
+        .maps = maps, .n_maps = options->n_files, .split = options->split, .dedup = options->dedup};
     if (options->split != MB_SPLIT_ALL && !mb_held_out_limit(maps, options->n_files, job, &tokenize.held_out_limit)) {
         return interrupted(error);
     }
@@ -177,7 +179,7 @@ static bool find_shard(const char *path, uint64_t fingerprint, size_t vocab_size
 static mb_status prepare(const mb_map *maps, const mb_corpus_options *options, const mb_tokenizer *tokenizer, const mb_job *job,
                          char **shard_path, mb_error *error) {
     uint64_t fingerprint;
-    mb_status status = fingerprint_corpus(maps, options->n_files, tokenizer, options->split, job, &fingerprint, error);
+    mb_status status = fingerprint_corpus(maps, options->n_files, tokenizer, options, job, &fingerprint, error);
     if (status != MB_OK) {
         return status;
     }

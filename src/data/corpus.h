@@ -8,6 +8,7 @@
 #ifndef MB_DATA_CORPUS_H
 #define MB_DATA_CORPUS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/job.h"
@@ -29,6 +30,7 @@ typedef struct mb_corpus_options {
     size_t n_files;
     const char *cache_dir; /* made if missing */
     mb_split split;
+    bool dedup; /* a document (a longer one: 256 lines of it) that is a copy, byte for byte, of one before it is left out */
 } mb_corpus_options;
 
 /* Makes or finds the shard; *shard_path is malloc'ed. The shard is the same at any number of threads. A shard found has been

@@ -1,5 +1,6 @@
 #include "data/corpus_tokenize.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "base/threads.h"
 #include "data/map_release.h"
+#include "data/seen.h"
 
 /* A round takes sections up to about 32 MiB, cuts them into pieces of about 128 KiB, tokenizes the pieces in parallel and
  * writes them in order. Many more pieces than threads, so that no thread waits long for the last one. */
@@ -35,6 +37,8 @@ typedef struct round_state {
     text_piece *pieces; /* their arrays are reused by the next round */
     size_t n_pieces, capacity_pieces;
     mb_encoding *encodings; /* one a thread */
+    mb_seen seen;           /* sections, with dedup */
+    uint64_t n_repeated;
     int n_threads;
 } round_state;
 
@@ -121,6 +125,25 @@ static mb_status tokenize_round(round_state *state, mb_error *error) {
     return MB_OK;
 }
 
+/* Whether the split, or dedup, leaves a section out. */
+static mb_status is_left_out(round_state *state, const mb_corpus_tokenize_options *options, const mb_section *section,
+                             bool *left_out, mb_error *error) {
+    *left_out = false;
+    if (options->split == MB_SPLIT_ALL && !options->dedup) {
+        return MB_OK;
+    }
+    const uint64_t hash = mb_section_hash(section);
+    if (options->split != MB_SPLIT_ALL && (hash <= options->held_out_limit) != (options->split == MB_SPLIT_VALID)) {
+        *left_out = true;
+    } else if (options->dedup) {
+        if (!mb_seen_add(&state->seen, hash, left_out)) {
+            return mb_fail(error, MB_ERROR_MEMORY, "cannot tokenize the corpus: out of memory");
+        }
+        state->n_repeated += *left_out;
+    }
+    return MB_OK;
+}
+
 /* Gathers the split's next sections and cuts them into pieces. *n_bytes: text in them; 0 sections: the end. */
 static mb_status gather_round(round_state *state, const mb_corpus_tokenize_options *options, mb_corpus_scanner *scanner,
                               bool *after_hole, mb_error *error) {
@@ -129,12 +152,14 @@ static mb_status gather_round(round_state *state, const mb_corpus_tokenize_optio
     mb_section section;
     while (round_bytes < ROUND_BYTES && state->n_sections < ROUND_MAX_SECTIONS && mb_corpus_scanner_next(scanner, &section)) {
         round_bytes += section.n_bytes; /* skipped ones count too: the scan of a round is bounded */
-        if (options->split != MB_SPLIT_ALL) {
-            const bool held_out = mb_section_hash(&section) <= options->held_out_limit;
-            if (held_out != (options->split == MB_SPLIT_VALID)) {
-                *after_hole = true;
-                continue;
-            }
+        bool left_out;
+        mb_status status = is_left_out(state, options, &section, &left_out, error);
+        if (status != MB_OK) {
+            return status;
+        }
+        if (left_out) {
+            *after_hole = true;
+            continue;
         }
         section.starts_document |= *after_hole;
         *after_hole = false;
@@ -243,6 +268,10 @@ mb_status mb_corpus_tokenize(const mb_corpus_tokenize_options *options, const mb
     } else {
         status = run_rounds(&state, options, job, writer, error);
     }
+    if (status == MB_OK && options->dedup) {
+        mb_job_message(job, MB_LEVEL_INFO, "%" PRIu64 " repeated documents were left out", state.n_repeated);
+    }
+    mb_seen_free(&state.seen);
     for (size_t i = 0; i < state.capacity_pieces; i++) {
         free(state.pieces[i].tokens);
         free(state.pieces[i].lines);

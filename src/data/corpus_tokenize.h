@@ -13,6 +13,7 @@ typedef struct mb_corpus_tokenize_options {
     const mb_map *maps;
     size_t n_maps;
     mb_split split;
+    bool dedup;              /* leave out sections whose text was there before, and tell the job how many */
     uint64_t held_out_limit; /* unused for MB_SPLIT_ALL */
 } mb_corpus_tokenize_options;
 

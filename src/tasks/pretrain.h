@@ -17,7 +17,7 @@ typedef struct mb_pretrain_options {
     mb_text_list corpus, valid;
     const char *out, *cache_dir, *tokenizer, *init, *init_embeddings;
     int64_t vocab_size;
-    bool cased;
+    bool cased, dedup;
     int arch, recipe, optimizer, size, lr_schedule; /* choices */
     int64_t layers, hidden, heads, intermediate;    /* 0: as --size */
     int64_t global_every, local_attention;          /* of the modern architecture */

@@ -26,6 +26,8 @@ const mb_option mb_pretrain_option_table[] = {
     {"vocab-size", MB_OPTION_INT, FIELD(vocab_size), "30522", "N", .help = "wordpieces of the vocabulary to train", .min = 16,
      .max = 1e6},
     {"cased", MB_OPTION_BOOL, FIELD(cased), "false", NULL, .help = "keep case and accents in the vocabulary to train"},
+    {"dedup", MB_OPTION_BOOL, FIELD(dedup), "false", NULL,
+     .help = "leave out a document that is a copy of one before it, byte for byte"},
     {"cache-dir", MB_OPTION_TEXT, FIELD(cache_dir), NULL, "DIR",
      .help = "where the tokenized text is kept; without it OUT/cache"},
     {"init", MB_OPTION_TEXT, FIELD(init), NULL, "DIR", .help = "go on from this model (domain adaptation), with its tokenizer"},

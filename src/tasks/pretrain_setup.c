@@ -84,8 +84,11 @@ static mb_status open_shard(const mb_pretrain_run *run, const mb_text_list *file
     if (o->cache_dir == NULL && cache == NULL) {
         return out_of_memory(error);
     }
-    const mb_corpus_options options = {
-        .files = files->items, .n_files = files->n, .cache_dir = cache != NULL ? cache : o->cache_dir, .split = split};
+    const mb_corpus_options options = {.files = files->items,
+                                       .n_files = files->n,
+                                       .cache_dir = cache != NULL ? cache : o->cache_dir,
+                                       .split = split,
+                                       .dedup = o->dedup};
     mb_status status = mb_corpus_prepare(&options, run->tokenizer, run->job, &path, error);
     if (status == MB_OK) {
         status = mb_shard_open(path, false, shard, error); /* mb_corpus_prepare has checked the checksum */

@@ -581,3 +581,44 @@ Test(corpus, utf8_check_against_the_standard) {
         cr_expect(check.n_nul == 1 && check.first_nul == at && check.n_malformed == 0);
     }
 }
+
+/* Every document three times, in three files: dedup leaves the first of each, in its place, and the shard is another one. */
+Test(corpus, dedup_leaves_out_copies) {
+    char *dir = test_dir_new(), *text = make_text(61, 3000, 4), *cache = mb_path_join(dir, "cache");
+    char *files[] = {test_file(dir, "1.txt", text), test_file(dir, "2.txt", text), test_file(dir, "3.txt", text)};
+    mb_tokenizer *tokenizer = test_tokenizer_new();
+    mb_error error;
+    uint64_t n_documents[3][2];
+    for (int split = MB_SPLIT_ALL; split <= MB_SPLIT_VALID; split++) {
+        for (int dedup = 0; dedup < 2; dedup++) {
+            mb_shard shard;
+            char *path;
+            const mb_corpus_options options = {.files = (const char *const *)files,
+                                               .n_files = 3,
+                                               .cache_dir = cache,
+                                               .split = (mb_split)split,
+                                               .dedup = dedup};
+            cr_assert_eq(mb_corpus_prepare(&options, tokenizer, NULL, &path, &error), MB_OK, "%s", error.message);
+            cr_assert_eq(mb_shard_open(path, true, &shard, &error), MB_OK, "%s", error.message);
+            n_documents[split][dedup] = shard.n_documents;
+            if (split == MB_SPLIT_ALL && dedup) {
+                mb_shard one = open_corpus(dir, (const char *const *)files, 1, MB_SPLIT_ALL);
+                cr_assert_eq(shard.n_tokens, one.n_tokens);
+                cr_expect_eq(memcmp(shard.tokens, one.tokens, one.n_tokens * sizeof(*one.tokens)), 0);
+                mb_shard_close(&one);
+            }
+            mb_shard_close(&shard);
+            free(path);
+        }
+        cr_expect_eq(n_documents[split][0], 3 * n_documents[split][1]);
+    }
+    cr_expect_eq(n_documents[MB_SPLIT_ALL][1], 3000);
+    cr_expect_eq(n_documents[MB_SPLIT_TRAIN][1] + n_documents[MB_SPLIT_VALID][1], 3000);
+    mb_tokenizer_free(tokenizer);
+    for (int i = 0; i < 3; i++) {
+        free(files[i]);
+    }
+    free(text);
+    free(cache);
+    test_dir_free(dir);
+}
