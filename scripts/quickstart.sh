@@ -64,14 +64,13 @@ set_up_and_build() {
     ./minibert --version | sed -n '1s/^/  /p'
 }
 
-# Pretrains a mini BERT (4 layers, 256 wide) on the corpus files: small batches for many steps in a few minutes, and no dropout on
-# a text that is read less than once.
+# Pretrains a mini ModernBERT (4 layers, 256 wide) on the corpus files, by minibert's default recipe for that time.
 pretrain() {
     announce "pretraining: a vocabulary of 8,192 wordpieces, then a masked language model for $budget"
     is_done pretrain && return
     local resume=()
     [ ! -d "$out/model/checkpoints" ] || resume=(--resume)
-    ./minibert pretrain --corpus "$@" --out "$out/model" --vocab-size 8192 --size mini --batch-size 8 --dropout 0 \
+    ./minibert pretrain --corpus "$@" --out "$out/model" --vocab-size 8192 --size mini \
         --budget "$budget" "${resume[@]}" > "$out/pretrain.json"
     rm -f "$out/vectors.npy" "$out/section/train-part.tsv" "$out/done/classifier" "$out/done/from-scratch" # of an earlier model
     mark_done pretrain
