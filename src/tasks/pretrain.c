@@ -222,6 +222,7 @@ static mb_status train(mb_pretrain_run *run, json_t **result, mb_error *error) {
     if (mb_metrics_close(trainer.metrics, &close_error) != MB_OK && status == MB_OK) {
         status = mb_fail(error, close_error.status, "%s", close_error.message);
     }
+    run->state = NULL; /* ends with this call */
     json_decref(record);
     if (status != MB_OK) {
         json_decref(summary);

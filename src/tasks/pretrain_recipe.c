@@ -1,4 +1,5 @@
 /* pretrain: where the settings come from that the user does not give. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,12 +57,12 @@ void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
         snprintf(end, sizeof end, " to %g%%", 100 * o->mlm_probability_end);
     }
     mb_job_message(job, MB_LEVEL_INFO,
-                   "recipe: %s%s, %s at %g, %s, batch %lldx%lld, %g%%%s masked, dropout %g (--recipe, or one flag each)",
+                   "recipe: %s%s, %s at %g, %s, batch %" PRId64 "x%" PRId64
+                   ", %g%%%s masked, dropout %g (--recipe, or one flag each)",
                    mb_pretrain_recipe_names[o->recipe],
                    o->init != NULL                   ? ""
                    : o->arch == MB_LAYOUT_MODERNBERT ? ", modern"
                                                      : ", bert",
-                   mb_optimizer_names[o->optimizer], o->lr, mb_schedule_names[o->lr_schedule],
-                   (long long)(o->batch_size * o->grad_accum), (long long)o->seq_length, 100 * o->mlm_probability, end,
-                   o->dropout);
+                   mb_optimizer_names[o->optimizer], o->lr, mb_schedule_names[o->lr_schedule], o->batch_size * o->grad_accum,
+                   o->seq_length, 100 * o->mlm_probability, end, o->dropout);
 }
