@@ -41,7 +41,7 @@ def minibert(arguments, directory, repeats):
     steps = 1 + repeats  # the first step allocates and warms up; it is not counted
     subprocess.run(
         [arguments.minibert, "pretrain", "--corpus", f"{directory}/corpus.txt", "--tokenizer", f"{directory}/tokenizer",
-         "--out", out, "--cache-dir", f"{directory}/cache", "--size", arguments.size, "--seq-length", str(arguments.length),
+         "--out", out, "--cache-dir", f"{directory}/cache", "--arch", "bert", "--size", arguments.size, "--seq-length", str(arguments.length),
          "--batch-size", str(arguments.batch), "--dropout", "0.1", "--precision", "fp32", "--steps", str(steps), "--lr", "1e-4",
          "--log-every", "1", "--eval-every", str(10 * steps), "--save-every", str(10 * steps),
          "--threads", str(arguments.threads), "--quiet"],

@@ -154,7 +154,7 @@ def compare(arguments, minibert, threads, directory):
     model, seconds = arguments.model, arguments.cpu_seconds
     if not model:
         model = at("model")
-        _, seconds = run(minibert, "pretrain", "--corpus", arguments.corpus, "--out", model, "--vocab-size", "8192", "--size", "mini",
+        _, seconds = run(minibert, "pretrain", "--corpus", arguments.corpus, "--out", model, "--vocab-size", "8192", "--arch", "bert", "--size", "mini",
                          "--batch-size", "8", "--steps", str(arguments.steps), *threads)
     with open(os.path.join(model, "config.json")) as file:
         config = json.load(file)

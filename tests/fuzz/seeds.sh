@@ -11,7 +11,7 @@ cd "$2"
 mkdir tokenizer_json vocab safetensors model_config shard labelled word_vectors npy checkpoint
 
 awk 'BEGIN { for (i = 0; i < 60; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 7, i % 8 == 7 ? "\n" : "" }' > text.txt
-"$minibert" pretrain --quiet --corpus text.txt --out model --layers 1 --hidden 4 --heads 2 --intermediate 4 --seq-length 8 --batch-size 4 \
+"$minibert" pretrain --quiet --corpus text.txt --out model --arch bert --layers 1 --hidden 4 --heads 2 --intermediate 4 --seq-length 8 --batch-size 4 \
     --vocab-size 45 --steps 1 > /dev/null
 "$minibert" pretrain --quiet --corpus text.txt --out modern --arch modern --tokenizer model --layers 1 --hidden 8 --heads 2 --intermediate 4 \
     --seq-length 8 --batch-size 4 --steps 1 > /dev/null
