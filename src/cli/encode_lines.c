@@ -31,11 +31,11 @@ typedef struct encoder {
     double began_at;
 } encoder;
 
-/* Memory of one thread. */
+/* Memory of one thread. The encoding's own padding is behind it, so the rest stands before it. */
 typedef struct worker {
-    mb_encoding encoding;
     mb_buffer text;
     int64_t n_lines;
+    mb_encoding encoding;
 } worker;
 
 /* Digits of `number`, at most 10, at `out`; returns how many. */

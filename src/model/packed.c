@@ -27,7 +27,7 @@ static mb_status allocate(mb_model *model, bool trainable, mb_error *error) {
         const mb_tensor *weight = &model->tensors[i];
         count += params->views[i].multiplies ? forward_count(weight) + (trainable ? backward_count(weight) : 0) : 0;
     }
-    model->packed = calloc(params->n_views, sizeof *model->packed);
+    model->packed = calloc(params->n_views + 1, sizeof *model->packed);
     model->packed_memory = aligned_alloc(64, (size_t)count * sizeof *model->packed_memory);
     if (!model->packed || !model->packed_memory) {
         mb_model_drop_packed(model);

@@ -166,6 +166,7 @@ typedef struct scratch {
     mb_real *dk, *dvalue; /* the gradients of all k and v */
     mb_real *row;         /* (D) */
     mb_bf16 *packed;      /* the second factor of a product; NULL on an fp32 tape */
+    bool apart;           /* dk and dvalue are used */
 } scratch;
 
 /* Where the head's queries (or keys) are read: in qkv, or turned, in `turned` (T,D). */
@@ -289,7 +290,7 @@ static void score_gradients(const attention_saved *saved, const head_view *v, co
 
 static void backward_head(const attention_saved *saved, const head_view *v, void *qkv, void *dcontext, void *dqkv, mb_real beta,
                           const scratch *mine) {
-    const bool turned = saved->options.rotary != NULL, apart = mine->dk != NULL;
+    const bool turned = saved->options.rotary != NULL, apart = mine->apart;
     const part q = positioned(saved, v, head_of(qkv, saved->dtype, v, 0), mine->q, mine->row);
     const part k = positioned(saved, v, head_of(qkv, saved->dtype, v, 1), mine->k, mine->row);
     const part value = head_of(qkv, saved->dtype, v, 2), dcontext_head = head_of_context(dcontext, saved->dtype, v);
@@ -355,12 +356,13 @@ static bool plan_scratch(mb_tape *tape, const attention_saved *saved, bool backw
 static mb_real *take(mb_real **at, int64_t n) {
     mb_real *begin = *at;
     *at += n;
-    return n > 0 ? begin : NULL;
+    return begin;
 }
 
 static scratch my_scratch(const attention_saved *saved, const scratch_plan *plan, bool backward) {
     mb_real *at = plan->memory + mb_tape_thread() * plan->share;
-    scratch mine = {.packed = (mb_bf16 *)(void *)take(&at, plan->packed)};
+    scratch mine = {.packed = plan->packed > 0 ? (mb_bf16 *)(void *)at : NULL, .apart = plan->apart > 0};
+    at += plan->packed;
     mine.p = take(&at, plan->scores);
     mine.r = take(&at, backward ? plan->scores : 0);
     mine.q = take(&at, plan->turned);
