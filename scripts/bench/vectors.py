@@ -135,6 +135,7 @@ def main():
     parser.add_argument("--cpu-seconds", type=float, help="what pretraining --model took")
     parser.add_argument("--steps", type=int, default=2000, help="of pretraining, without --model")
     parser.add_argument("--few-epochs", type=int, default=5)
+    parser.add_argument("--few-only", action="store_true", help="leave out the rows of equal CPU-seconds")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-occurrences", type=int, default=50, help="of a word, for a layer's word vectors")
     parser.add_argument("--static-corpus", help="where a layer's word vectors come from, if not from all of --corpus")
@@ -180,6 +181,8 @@ def compare(arguments, minibert, threads, directory):
         path = at(f"{name}.few")
         _, used = train(few, path)
         tables[f"{name}, {few} epochs"] = path, used, None
+        if arguments.few_only:
+            continue
         epochs = max(1, int(seconds / used * few))
         path = at(f"{name}.many")
         _, used = train(epochs, path)
