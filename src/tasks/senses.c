@@ -333,6 +333,8 @@ mb_status mb_senses(const mb_senses_options *options, const mb_job *job, json_t 
     status = status == MB_OK && options->vectors ? load_vectors(&a, error) : status;
     if (status == MB_OK && options->points) {
         status = mb_writer_open(options->points, &a.points, error);
+    }
+    if (status == MB_OK && options->points) {
         mb_writer_printf(a.points, "word\tsense\tx\ty\ttext\n");
     }
     json_t *array = json_array();

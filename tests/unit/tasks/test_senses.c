@@ -259,6 +259,9 @@ Test(senses, what_cannot_be_done_is_said) {
     o.vectors = "/nowhere/vectors";
     refuses(&o, MB_ERROR_IO, "/nowhere/vectors");
     o.vectors = NULL;
+    o.points = "/nowhere/points.tsv";
+    refuses(&o, MB_ERROR_IO, "/nowhere/points.tsv");
+    o.points = points;
     o.layers.items[0] = 9;
     refuses(&o, MB_ERROR_USAGE, "--layers 9");
 }
