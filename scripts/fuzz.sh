@@ -30,7 +30,7 @@ for target in "$@"; do
     # libFuzzer counts the clock's seconds. The processor's are what was asked for: on a busy machine it goes on until they are spent.
     spent=0
     while [ "$spent" -lt "$seconds" ] && [ "$failed" -eq 0 ]; do
-        { time "$build/tests/libfuzzer_$target" -max_total_time="$((seconds - spent))" -max_len=100000 -timeout=20 -rss_limit_mb=2048 \
+        { time "$build/tests/libfuzzer_$target" -max_total_time="$((seconds - spent))" -max_len=100000 -timeout=600 -rss_limit_mb=2048 \
             -print_final_stats=1 -artifact_prefix="$build/findings/$target-" "${dictionary[@]}" "$build/corpus/$target" "${seeds[@]}" \
             > "$build/$target.log" 2>&1 || failed=1; } 2> "$build/time"
         spent=$((spent + $(cut -d . -f 1 "$build/time") + 1))

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "tasks/machine.h"
 
 static mb_status out_of_memory(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
@@ -15,7 +16,8 @@ mb_status mb_training_record_new(const char *command, int64_t seed, const json_t
                                  mb_error *error) {
     json_t *record = json_pack("{s:s, s:s, s:I}", "minibert", MINIBERT_VERSION, "command", command, "seed", (json_int_t)seed);
     json_t *copy = configuration != NULL ? json_deep_copy(configuration) : json_object();
-    if (record == NULL || json_object_set_new(record, "configuration", copy) != 0) {
+    if (record == NULL || json_object_set_new(record, "configuration", copy) != 0 ||
+        json_object_set_new(record, "machine", mb_machine_describe()) != 0) {
         json_decref(record);
         return out_of_memory(error);
     }
@@ -89,6 +91,20 @@ static void report_change(const char *key, const json_t *before, const json_t *n
     free(is);
 }
 
+/* Not a wrong thing to do, but the reason if the last bits differ from those of a run that was not stopped. */
+static void report_machine(const json_t *before, const json_t *now, const mb_job *job) {
+    static const char *const keys[] = {"cpu", "compiler", "blas", "blas_kernel"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *was = json_string_value(json_object_get(before, keys[i]));
+        const char *is = json_string_value(json_object_get(now, keys[i]));
+        if (was != NULL && is != NULL && strcmp(was, is) != 0) {
+            mb_job_message(job, MB_LEVEL_INFO,
+                           "the run was begun with another %s ('%.80s', here '%.80s'): numbers may differ in their last bits",
+                           keys[i], was, is);
+        }
+    }
+}
+
 static bool same_value(const json_t *a, const json_t *b) {
     if (json_is_number(a) && json_is_number(b)) { /* 1 and 1.0; and training.json keeps nine digits */
         double x = json_number_value(a), y = json_number_value(b), larger = x < 0 ? -x : x;
@@ -113,6 +129,9 @@ mb_status mb_training_record_report_changes(const char *dir, const json_t *confi
             report_change(key, json_object_get(before, key), now, job);
         }
     }
+    json_t *machine = mb_machine_describe();
+    report_machine(json_object_get(record, "machine"), machine, job);
+    json_decref(machine);
     json_decref(record);
     return MB_OK;
 }

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The long versions of the tests of durability: a hundred runs killed at random moments, and a fault at every file call and every
+# allocation, the latter with AddressSanitizer watching for leaks as well.
+#
+#   scripts/torture.sh [RUNS]      default: 100
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh
+for preset in release asan; do
+    cmake --preset $preset --log-level=WARNING
+    cmake --build --preset $preset --target minibert_faults
+done
+time tests/faults/kill.sh build/release/tests/minibert_faults "${1:-100}"
+time tests/faults/sweep.sh build/release/tests/minibert_faults 0
+time tests/faults/sweep.sh build/asan/tests/minibert_faults 150

@@ -1,0 +1,74 @@
+#include "tasks/machine.h"
+
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+/* Of the library itself; its header belongs to tensor/gemm.c. The kernel is chosen at run time, by the processor. */
+char *openblas_get_config(void);
+char *openblas_get_corename(void);
+
+/* Those that change what is computed, or the order in which it is added up. The names are GCC's. */
+#define CPU_FEATURES(X) \
+    X("avx2") X("fma") X("avx512f") X("avx512bw") X("avx512dq") X("avx512vl") X("avx512vnni") X("avx512bf16")
+
+static json_t *supported_features(void) {
+    json_t *list = json_array();
+#if defined(__x86_64__)
+#define ADD(name)                                       \
+    if (__builtin_cpu_supports(name)) {                 \
+        json_array_append_new(list, json_string(name)); \
+    }
+    CPU_FEATURES(ADD)
+#undef ADD
+#endif
+    return list;
+}
+
+static json_t *compiled_features(void) {
+    json_t *list = json_array();
+#if defined(__AVX2__)
+    json_array_append_new(list, json_string("avx2"));
+#endif
+#if defined(__FMA__)
+    json_array_append_new(list, json_string("fma"));
+#endif
+#if defined(__AVX512F__)
+    json_array_append_new(list, json_string("avx512f"));
+#endif
+#if defined(__AVX512BF16__)
+    json_array_append_new(list, json_string("avx512bf16"));
+#endif
+    return list;
+}
+
+/* The processor's name for itself: 48 bytes from three leaves of CPUID. */
+static void cpu_name(char out[49]) {
+    strcpy(out, "unknown");
+#if defined(__x86_64__)
+    enum { FIRST_LEAF = 0x80000002, N_LEAVES = 3 };
+    unsigned int words[4 * N_LEAVES];
+    for (unsigned int i = 0; i < N_LEAVES; i++) {
+        unsigned int *w = words + 4 * i;
+        if (!__get_cpuid(FIRST_LEAF + i, &w[0], &w[1], &w[2], &w[3])) {
+            return;
+        }
+    }
+    memcpy(out, words, sizeof words);
+    out[sizeof words] = '\0';
+#endif
+}
+
+json_t *mb_machine_describe(void) {
+    char name[49];
+    cpu_name(name);
+#if defined(__clang__)
+    static const char compiler[] = "clang " __clang_version__;
+#else
+    static const char compiler[] = "gcc " __VERSION__;
+#endif
+    return json_pack("{s:s%, s:o, s:o, s:s, s:s, s:s}", "cpu", name, strlen(name), "cpu_features", supported_features(),
+                     "compiled_for", compiled_features(), "compiler", compiler, "blas", openblas_get_config(), "blas_kernel",
+                     openblas_get_corename());
+}
