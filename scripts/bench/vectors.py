@@ -208,7 +208,7 @@ def compare(arguments, minibert, threads, directory):
         else:
             features = {}
             for part in labels:
-                run(minibert, "embed", "--model", model, "--input", at(part), "--layers", str(layer), "--max-length", "64", "--out",
+                run(minibert, "embed", "--model", model, "--input", at(part), "--layers", str(layer), "--max-length", "128", "--out",
                     at("features.npy"), *threads)
                 features[part] = np.load(at("features.npy"))
         accuracy, f1 = classify(features, labels)
