@@ -210,7 +210,9 @@ static mb_status encode_block(distillation *d, const mb_text_block *block, mb_er
         }
     }
     d->n_encoded += (int64_t)n;
-    const mb_status status = mb_embedder_run(d->embedder, d->wanted, n, &d->rows, error);
+    mb_embedding_rows rows = d->rows;
+    const mb_status status = mb_embedder_run(d->embedder, d->wanted, n, &rows, error);
+    d->rows = rows;
     if (status == MB_OK) {
         add_rows(d);
     }
