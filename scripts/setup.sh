@@ -2,7 +2,7 @@
 # Installs by apt what building and testing minibert needs and this machine lacks, and nothing else. Silent when all is there.
 #
 #   scripts/setup.sh          compiler, CMake, Ninja, OpenBLAS, utf8proc, jansson, Criterion
-#   scripts/setup.sh --dev    and what .ci/run checks with: clang, its sanitizers and libFuzzer, clang-format, clang-tidy
+#   scripts/setup.sh --dev    and what .ci/run checks with: clang, its sanitizers and libFuzzer, clang-format, clang-tidy, cppcheck
 #
 # Made for Debian 12 and 13 and Ubuntu 24.04. Where there is no apt it names what is missing and exits 1.
 set -euo pipefail
@@ -28,7 +28,7 @@ have() {
     clang) command -v clang > /dev/null ;;
     libomp-dev) compiles clang -fopenmp omp.h ;;
     libclang-rt-dev) compgen -G "$(clang -print-resource-dir)/lib/*/libclang_rt.fuzzer*" > /dev/null ;;
-    clang-format | clang-tidy) command -v "$1" > /dev/null ;;
+    clang-format | clang-tidy | cppcheck) command -v "$1" > /dev/null ;;
     *) say "no check for $1" && exit 1 ;;
     esac
 }
@@ -38,7 +38,7 @@ has_other_openblas() { pkg-config --exists openblas 2> /dev/null || compiles cc 
 packages=(gcc libc6-dev cmake ninja-build pkg-config libopenblas-openmp-dev libutf8proc-dev libjansson-dev libcriterion-dev)
 case ${1-} in
 "") ;;
---dev) packages+=(clang libomp-dev libclang-rt-dev clang-format clang-tidy) ;;
+--dev) packages+=(clang libomp-dev libclang-rt-dev clang-format clang-tidy cppcheck) ;;
 *) say "usage: scripts/setup.sh [--dev]" && exit 2 ;;
 esac
 

@@ -119,7 +119,7 @@ static bool append_offsets(mb_buffer *out, const mb_encoding *e) {
     char *end = out->data + out->n_bytes;
     for (size_t t = 0; t < e->n_tokens; t++) {
         memcpy(end, ", [", 3);
-        end = t ? end + 3 : memcpy(end, "[", 1) + 1;
+        end = t ? end + 3 : (char *)memcpy(end, "[", 1) + 1;
         end += put_number(end, e->starts[t]);
         *end++ = ',';
         *end++ = ' ';

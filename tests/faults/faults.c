@@ -259,6 +259,42 @@ int __wrap_asprintf(char **out, const char *format, ...) {
     va_end(arguments);
     return n;
 }
+
+/* --- the names that _FORTIFY_SOURCE gives them --- */
+
+int __wrap___fprintf_chk(FILE *stream, int flag, const char *format, ...);
+int __wrap___fprintf_chk(FILE *stream, int flag, const char *format, ...) {
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    const int n = stream_fails(stream, WRITES) ? -1 : vfprintf(stream, format, arguments);
+    va_end(arguments);
+    return n;
+}
+int __wrap___dprintf_chk(int fd, int flag, const char *format, ...);
+int __wrap___dprintf_chk(int fd, int flag, const char *format, ...) {
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    const int n = fails(WRITES) ? -1 : vdprintf(fd, format, arguments);
+    va_end(arguments);
+    return n;
+}
+int __wrap___vasprintf_chk(char **out, int flag, const char *format, va_list arguments);
+int __wrap___vasprintf_chk(char **out, int flag, const char *format, va_list arguments) {
+    (void)flag;
+    return __wrap_vasprintf(out, format, arguments);
+}
+int __wrap___asprintf_chk(char **out, int flag, const char *format, ...);
+int __wrap___asprintf_chk(char **out, int flag, const char *format, ...) {
+    va_list arguments;
+    (void)flag;
+    va_start(arguments, format);
+    const int n = __wrap_vasprintf(out, format, arguments);
+    va_end(arguments);
+    return n;
+}
+
 static void *json_malloc(size_t n_bytes) {
     return __wrap_malloc(n_bytes);
 }
