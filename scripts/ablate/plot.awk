@@ -5,6 +5,7 @@ BEGIN {
     low = 1e30; high = -1e30; first = 1e30; last = -1e30
 }
 NF == 3 && $2 > 0 {
+    if ($3 > 15) $3 = 15 # a run that diverges leaves room for the others
     if (!($1 in count)) names[++n_names] = $1
     i = ++count[$1]; x[$1, i] = log($2); y[$1, i] = $3
     if ($3 < low) low = $3
