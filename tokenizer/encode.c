@@ -204,3 +204,13 @@ mb_status mb_tokenizer_encode(const mb_tokenizer *tokenizer, const char *text, s
     out->n_tokens = 0;
     return mb_encode_append(tokenizer, text, n_bytes, out, error);
 }
+
+mb_status mb_tokenizer_encode_by(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, mb_encoding *worker,
+                                 mb_encoding *out, mb_error *error) {
+    void *own = out->scratch;
+    out->scratch = worker->scratch;
+    const mb_status status = mb_tokenizer_encode(tokenizer, text, n_bytes, out, error);
+    worker->scratch = out->scratch;
+    out->scratch = own;
+    return status;
+}

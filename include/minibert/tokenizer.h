@@ -96,6 +96,10 @@ uint64_t mb_tokenizer_fingerprint(const mb_tokenizer *tokenizer);
  * deleted accent belongs to no token. */
 mb_status mb_tokenizer_encode(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, mb_encoding *out,
                               mb_error *error);
+/* The same with the working memory of `worker`, which is 1 MB with its cache of words, instead of out's own: where many
+ * encodings are kept, they need one worker a thread. */
+mb_status mb_tokenizer_encode_by(const mb_tokenizer *tokenizer, const char *text, size_t n_bytes, mb_encoding *worker,
+                                 mb_encoding *out, mb_error *error);
 /* [CLS] a [SEP], or [CLS] a [SEP] b [SEP] with types 0/1 (text_b NULL: one text). More than max_length tokens are cut as
  * Hugging Face's "longest_first": the longer of the two loses its last token first. max_length 0: no limit; USAGE when it has
  * no room for the special tokens. */

@@ -3,10 +3,12 @@
  * rows. */
 #include "tasks/embedder.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "autograd/ops.h"
+#include "base/threads.h"
 #include "tasks/embedder_state.h"
 
 const char *const mb_pooling_names[] = {"mean", "cls", "max", "tokens", "words", NULL};
@@ -90,7 +92,9 @@ mb_status mb_embedder_new(const char *dir, const mb_embedder_options *options, c
     }
     if (status == MB_OK) {
         e->tape = mb_tape_new(false);
-        status = e->tape ? MB_OK : out_of_memory(error);
+        e->n_workers = mb_threads_count();
+        e->workers = calloc((size_t)e->n_workers, sizeof *e->workers);
+        status = e->tape && e->workers ? MB_OK : out_of_memory(error);
     }
     if (status != MB_OK) {
         mb_embedder_free(e);
@@ -107,6 +111,10 @@ void mb_embedder_free(mb_embedder *e) {
     for (size_t i = 0; i < e->n_encodings; i++) {
         mb_encoding_free(&e->encodings[i]);
     }
+    for (int i = 0; e->workers && i < e->n_workers; i++) {
+        mb_encoding_free(&e->workers[i]);
+    }
+    free(e->workers);
     free(e->encodings);
     free(e->first_row);
     free(e->n_windows);
@@ -147,8 +155,8 @@ static mb_status tokenize(mb_embedder *e, const mb_text_line *lines, size_t n_li
 #pragma omp parallel for schedule(dynamic, 16)
     for (int64_t i = 0; i < n; i++) {
         mb_error failure;
-        const mb_status s =
-            mb_tokenizer_encode(e->model.tokenizer, lines[i].text, lines[i].n_bytes, &e->encodings[i], &failure);
+        const mb_status s = mb_tokenizer_encode_by(e->model.tokenizer, lines[i].text, lines[i].n_bytes,
+                                                   &e->workers[omp_get_thread_num()], &e->encodings[i], &failure);
         if (s != MB_OK) {
 #pragma omp critical(mb_embedder_failure)
             if (status == MB_OK) {

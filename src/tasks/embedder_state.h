@@ -22,6 +22,8 @@ struct mb_embedder {
     /* for the block at work */
     mb_encoding *encodings; /* one a line; kept between blocks */
     size_t n_encodings;
+    mb_encoding *workers; /* one a thread: what encoding needs beside its result */
+    int n_workers;
     int64_t *first_row; /* per line, and one more for the end: its rows while the windows are added */
     int32_t *n_windows; /* per row: how many windows have been added */
     size_t capacity_first_row, capacity_n_windows;

@@ -338,3 +338,29 @@ Test(vocabulary, answers_questions) {
     cr_assert_eq(mb_tokenizer_get_config(tokenizer)->model_max_length, 512);
     mb_tokenizer_free(tokenizer);
 }
+
+/* Many results, one worker: the same tokens, and no working memory of their own. */
+Test(encode, by_a_worker) {
+    const mb_tokenizer_config config = mb_tokenizer_config_default();
+    mb_tokenizer *tokenizer = new_tokenizer(pieces, N_PIECES, &config);
+    static const char *const texts[] = {"unaffable", "hello [MASK]", "", "a hellos unaffable a"};
+    mb_encoding worker = {0}, kept[4] = {{0}}, alone = {0};
+    mb_error error;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 4; i++) {
+            cr_assert_eq(mb_tokenizer_encode_by(tokenizer, texts[i], strlen(texts[i]), &worker, &kept[i], &error), MB_OK);
+        }
+    }
+    cr_expect_not_null(worker.scratch);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(mb_tokenizer_encode(tokenizer, texts[i], strlen(texts[i]), &alone, &error), MB_OK);
+        cr_assert_eq(kept[i].n_tokens, alone.n_tokens);
+        cr_expect(alone.n_tokens == 0 || memcmp(kept[i].ids, alone.ids, alone.n_tokens * sizeof *alone.ids) == 0);
+        cr_expect(alone.n_tokens == 0 || memcmp(kept[i].ends, alone.ends, alone.n_tokens * sizeof *alone.ends) == 0);
+        cr_expect_null(kept[i].scratch);
+        mb_encoding_free(&kept[i]);
+    }
+    mb_encoding_free(&worker);
+    mb_encoding_free(&alone);
+    mb_tokenizer_free(tokenizer);
+}
