@@ -54,8 +54,8 @@ typedef struct mb_encoding {
     int32_t *types;          /* 0 first text, 1 second text */
     size_t n_tokens, capacity;
     void *scratch; /* private */
-    /* Encodings of several threads may stand side by side in an array; apart, none takes another's cache line with it (2 threads
-     * on 2 cores of Zen 4, English: 1.2 times one thread without, 1.9 with). */
+    /* Encodings of several threads may stand side by side in an array; apart, none takes another's cache line with it (2
+     * threads on 2 cores of Zen 4, English: 1.2 times one thread without, 1.9 with). */
     unsigned char apart[64];
 } mb_encoding;
 void mb_encoding_free(mb_encoding *encoding);
