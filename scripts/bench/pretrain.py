@@ -1,8 +1,8 @@
 """Tokens a second of one masked-LM training step: minibert, and BertForMaskedLM of transformers in PyTorch.
 
-The same work for both: fp32, sequences of exactly 128 tokens, 15% of them masked, dropout 0.1, gradient clipping, AdamW. PyTorch is
-measured as its users run it (logits at every position) and tuned (scaled_dot_product_attention, the output layer on masked
-positions only, fused AdamW). PyTorch repeats one batch that lies ready; minibert runs its command, masking and logging included.
+The same work for both: one precision, sequences of exactly 128 tokens, 15% of them masked, dropout 0.1, gradient clipping, AdamW. PyTorch is
+measured as its users run it (fp32, logits at every position) and tuned (scaled_dot_product_attention, the output layer on masked
+positions only, fused AdamW, autocast for bf16). PyTorch repeats one batch that lies ready; minibert runs its command, masking and logging included.
 """
 import argparse
 import json
@@ -42,7 +42,7 @@ def minibert(arguments, directory, repeats):
     subprocess.run(
         [arguments.minibert, "pretrain", "--corpus", f"{directory}/corpus.txt", "--tokenizer", f"{directory}/tokenizer",
          "--out", out, "--cache-dir", f"{directory}/cache", "--arch", "bert", "--size", arguments.size, "--seq-length", str(arguments.length),
-         "--batch-size", str(arguments.batch), "--dropout", "0.1", "--precision", "fp32", "--steps", str(steps), "--lr", "1e-4",
+         "--batch-size", str(arguments.batch), "--dropout", "0.1", "--precision", arguments.precision, "--steps", str(steps), "--lr", "1e-4",
          "--log-every", "1", "--eval-every", str(10 * steps), "--save-every", str(10 * steps),
          "--threads", str(arguments.threads), "--quiet"],
         check=True, stdout=subprocess.DEVNULL)
@@ -77,11 +77,13 @@ class PyTorch:
         self.step()
 
     def step(self):
-        if self.tuned:
-            hidden = self.model.bert(input_ids=self.ids).last_hidden_state[self.masked]
-            loss = self.torch.nn.functional.cross_entropy(self.model.cls(hidden), self.ids[self.masked])
-        else:
-            loss = self.model(input_ids=self.ids, labels=self.labels).loss
+        bf16 = self.tuned and self.arguments.precision == "bf16"
+        with self.torch.autocast("cpu", dtype=self.torch.bfloat16, enabled=bf16):
+            if self.tuned:
+                hidden = self.model.bert(input_ids=self.ids).last_hidden_state[self.masked]
+                loss = self.torch.nn.functional.cross_entropy(self.model.cls(hidden).float(), self.ids[self.masked])
+            else:
+                loss = self.model(input_ids=self.ids, labels=self.labels).loss
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -100,6 +102,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minibert", required=True)
     parser.add_argument("--size", choices=SIZES, default="mini")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--vocab", type=int, default=30522)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--length", type=int, default=128)
@@ -113,8 +116,8 @@ def main():
         tuned, shipped = PyTorch(arguments, True), PyTorch(arguments, False)
         turns.measure(
             {
-                f"minibert {arguments.size} fp32": lambda: minibert(arguments, directory, arguments.steps),
-                "PyTorch fp32, tuned": lambda: tuned.rate(arguments.steps),
+                f"minibert {arguments.size} {arguments.precision}": lambda: minibert(arguments, directory, arguments.steps),
+                f"PyTorch {arguments.precision}, tuned": lambda: tuned.rate(arguments.steps),
                 "PyTorch fp32, transformers as shipped": lambda: shipped.rate(max(1, arguments.steps // 4)),
             },
             arguments.rounds, "tokens_per_second")
