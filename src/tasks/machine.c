@@ -5,6 +5,8 @@
 #include <cpuid.h>
 #endif
 
+#include "tensor/gemm_bf16.h"
+
 /* Of the library itself; its header belongs to tensor/gemm.c. The kernel is chosen at run time, by the processor. */
 char *openblas_get_config(void);
 char *openblas_get_corename(void);
@@ -68,7 +70,7 @@ json_t *mb_machine_describe(void) {
 #else
     static const char compiler[] = "gcc " __VERSION__;
 #endif
-    return json_pack("{s:s%, s:o, s:o, s:s, s:s, s:s}", "cpu", name, strlen(name), "cpu_features", supported_features(),
+    return json_pack("{s:s%, s:o, s:o, s:s, s:s, s:s, s:s}", "cpu", name, strlen(name), "cpu_features", supported_features(),
                      "compiled_for", compiled_features(), "compiler", compiler, "blas", openblas_get_config(), "blas_kernel",
-                     openblas_get_corename());
+                     openblas_get_corename(), "bf16_kernel", mb_bf16_kernel_name());
 }

@@ -8,6 +8,7 @@
 #include "tasks/init_embeddings.h"
 #include "tasks/pretrain_run.h"
 #include "tasks/tokenizer_fit.h"
+#include "tensor/gemm_bf16.h"
 
 static mb_status out_of_memory(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
@@ -222,7 +223,8 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     if (status != MB_OK) {
         return status;
     }
-    status = mb_model_set_dtype(run->model, run->job && run->job->bf16 ? MB_BF16 : MB_F32, true, error);
+    const bool bf16 = run->job && run->job->bf16;
+    status = mb_model_set_dtype(run->model, bf16 ? MB_BF16 : MB_F32, true, error);
     if (status != MB_OK) {
         return status;
     }
@@ -233,9 +235,10 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
         return out_of_memory(error);
     }
     const mb_model_config *config = mb_model_get_config(run->model);
-    mb_job_message(run->job, MB_LEVEL_INFO, "model: %d layers, %d wide, %d heads, %d pieces: %.2f million parameters",
+    mb_job_message(run->job, MB_LEVEL_INFO, "model: %d layers, %d wide, %d heads, %d pieces: %.2f million parameters, in %s%s",
                    (int)config->n_layers, (int)config->hidden_size, (int)config->n_heads, (int)config->vocab_size,
-                   1e-6 * (double)mb_params_n_weights(mb_model_params(run->model)));
+                   1e-6 * (double)mb_params_n_weights(mb_model_params(run->model)), bf16 ? "bf16 by " : "fp32",
+                   bf16 ? mb_bf16_kernel_name() : "");
     return MB_OK;
 }
 

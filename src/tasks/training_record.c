@@ -93,7 +93,7 @@ static void report_change(const char *key, const json_t *before, const json_t *n
 
 /* Not a wrong thing to do, but the reason if the last bits differ from those of a run that was not stopped. */
 static void report_machine(const json_t *before, const json_t *now, const mb_job *job) {
-    static const char *const keys[] = {"cpu", "compiler", "blas", "blas_kernel"};
+    static const char *const keys[] = {"cpu", "compiler", "blas", "blas_kernel", "bf16_kernel"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *was = json_string_value(json_object_get(before, keys[i]));
         const char *is = json_string_value(json_object_get(now, keys[i]));
