@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "autograd/ops/block_sums.h"
 #include "tensor/dropout_mask.h"
 #include "tensor/rows.h"
 #include "tensor/vmath.h"
@@ -152,17 +153,6 @@ static void backward_block(const layer_norm_saved *saved, const layer_norm_grads
     }
 }
 
-/* Block sums in their order: to = beta to + sum. */
-static void add_block_sums(mb_real *to, mb_real beta, const mb_real *block_sums, int64_t n_blocks, int64_t width) {
-    for (int64_t j = 0; to != NULL && j < width; j++) {
-        mb_real sum = 0;
-        for (int64_t block = 0; block < n_blocks; block++) {
-            sum += block_sums[block * 2 * width + j];
-        }
-        to[j] = (beta == 0 ? 0 : to[j]) + sum;
-    }
-}
-
 static mb_rows grad_rows(mb_tape *tape, mb_tensor *input, mb_real *beta) {
     return mb_rows_over(mb_tape_grad(tape, input, beta), input == NULL ? MB_REAL_DTYPE : input->dtype,
                         input == NULL ? 0 : input->dims[1]);
@@ -195,8 +185,8 @@ static void add_layer_norm_backward(mb_tape *tape, mb_node *node) {
         backward_block(saved, &grads, mb_tensor_real(gamma), begin, end, width, block_sums + block * 2 * width,
                        mb_tape_my_rows(scratch, BACKWARD_ROWS, width));
     }
-    add_block_sums(dgamma, gamma_beta, block_sums, n_blocks, width);
-    add_block_sums(dbeta, beta_beta, block_sums + width, n_blocks, width);
+    mb_add_block_sums(dgamma, gamma_beta, block_sums, n_blocks, width, 2 * width);
+    mb_add_block_sums(dbeta, beta_beta, block_sums + width, n_blocks, width, 2 * width);
 }
 
 static const mb_op add_layer_norm_op = {"add_layer_norm", add_layer_norm_backward};

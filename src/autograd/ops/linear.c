@@ -1,5 +1,6 @@
 #include "autograd/ops.h"
 #include "autograd/ops/activation.h"
+#include "autograd/ops/block_sums.h"
 #include "autograd/ops/linear_bf16.h"
 #include "tensor/gemm.h"
 
@@ -87,15 +88,7 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
             mb_gemm(false, false, rows, in, out, 1, dz + row * out, out, mb_tensor_real(weight), in, x_beta, dx + row * in, in);
         }
     }
-    if (dbias != NULL) {
-        for (int64_t j = 0; j < out; j++) {
-            mb_real sum = bias_beta == 0 ? 0 : dbias[j];
-            for (int64_t block = 0; block < n_blocks; block++) {
-                sum += block_sums[block * out + j];
-            }
-            dbias[j] = sum;
-        }
-    }
+    mb_add_block_sums(dbias, bias_beta, block_sums, n_blocks, out, out);
     if (dweight != NULL) {
         mb_gemm_parallel(true, false, out, in, n_rows, 1, dz, out, mb_tensor_real(x), in, weight_beta, dweight, in, NULL, NULL,
                          NULL);

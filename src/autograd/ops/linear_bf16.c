@@ -1,6 +1,7 @@
 #include "autograd/ops/linear_bf16.h"
 
 #include "autograd/ops/activation.h"
+#include "autograd/ops/block_sums.h"
 #include "autograd/ops/packed_weight.h"
 
 enum { BLOCK = MB_BF16_BLOCK, ROW_BLOCK = 128 };
@@ -76,7 +77,7 @@ static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows,
 }
 
 typedef struct backward_context {
-    int64_t n_rows, in, out, depth; /* depth: the padded number of rows */
+    int64_t in, out, depth; /* depth: the padded number of rows */
     const mb_bf16 *x, *derivative;
     mb_bf16 *dz, *dx;
     mb_real x_beta;
@@ -103,16 +104,6 @@ static void backward_block(const backward_context *c, int64_t row, int64_t n_row
     }
 }
 
-static void add_block_sums(mb_real *to, mb_real beta, const mb_real *block_sums, int64_t n_blocks, int64_t width) {
-    for (int64_t j = 0; j < width; j++) {
-        mb_real sum = beta == 0 ? 0 : to[j];
-        for (int64_t block = 0; block < n_blocks; block++) {
-            sum += block_sums[block * width + j];
-        }
-        to[j] = sum;
-    }
-}
-
 void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *derivative) {
     mb_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
     const int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0], depth = mb_bf16_padded(n_rows);
@@ -121,8 +112,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
     mb_bf16 *dx = mb_tape_grad(tape, x, &x_beta);
     mb_real *dweight = mb_tape_grad(tape, weight, &weight_beta), *dbias = mb_tape_grad(tape, bias, &bias_beta);
     const mb_arena_mark mark = mb_tape_scratch_mark(tape);
-    backward_context c = {.n_rows = n_rows,
-                          .in = in,
+    backward_context c = {.in = in,
                           .out = out,
                           .depth = depth,
                           .x = x->data,
@@ -147,9 +137,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
     for (int64_t row = 0; row < n_rows; row += ROW_BLOCK) {
         backward_block(&c, row, n_rows - row < ROW_BLOCK ? n_rows - row : ROW_BLOCK);
     }
-    if (dbias != NULL) {
-        add_block_sums(dbias, bias_beta, c.block_sums, n_blocks, out);
-    }
+    mb_add_block_sums(dbias, bias_beta, c.block_sums, n_blocks, out, out);
     if (dweight != NULL) {
         const mb_bf16_factor a = {.data = c.dz_rows, .stride = depth};
         mb_bf16_store store = {.c = dweight, .stride = in, .alpha = 1, .beta = (float)weight_beta};
