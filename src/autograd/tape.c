@@ -24,6 +24,7 @@ struct mb_tape {
     uint32_t n_sites;
     pool_entry pool[POOL_ENTRIES];
     int n_pooled;
+    mb_tape_observer observer;
 };
 
 mb_tape *mb_tape_new(bool recording) {
@@ -150,6 +151,17 @@ mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_te
     return node;
 }
 
+mb_tensor *mb_tape_end(mb_tape *tape, const mb_node *node, mb_tensor *y) {
+    if (node != NULL && tape->observer.done != NULL) {
+        tape->observer.done(tape->observer.context, node, false);
+    }
+    return tape->status == MB_OK ? y : NULL;
+}
+
+void mb_tape_observe(mb_tape *tape, mb_tape_observer observer) {
+    tape->observer = observer;
+}
+
 bool mb_tape_wants_grad(const mb_tensor *input) {
     return input != NULL && input->needs_grad;
 }
@@ -206,6 +218,9 @@ mb_status mb_tape_backward_from(mb_tape *tape, mb_tensor *output, const mb_real 
         mb_tensor *first = node->output, *second = node->second_output;
         if (first->grad_is_set || (second != NULL && second->grad_is_set)) { /* else nothing of the loss depends on it */
             node->op->backward(tape, node);
+            if (tape->observer.done != NULL) {
+                tape->observer.done(tape->observer.context, node, true);
+            }
             drop_grad(tape, first);
             drop_grad(tape, second);
         }

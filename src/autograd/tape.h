@@ -54,6 +54,13 @@ mb_status mb_tape_status(const mb_tape *tape);
 bool mb_tape_recording(const mb_tape *tape);
 size_t mb_tape_peak_bytes(const mb_tape *tape);
 
+/* Is told of every operation that is recorded, as its forward or its backward ends: how a step is measured. */
+typedef struct mb_tape_observer {
+    void *context;
+    void (*done)(void *context, const mb_node *node, bool backward);
+} mb_tape_observer;
+void mb_tape_observe(mb_tape *tape, mb_tape_observer observer); /* {0}: nobody */
+
 /* Runs backward from a tensor of one element with cotangent 1. Parameter gradients are ADDED to what is there. */
 mb_status mb_tape_backward(mb_tape *tape, mb_tensor *loss);
 /* The same from any tensor with a given cotangent of its shape (gradient checks). */
@@ -84,6 +91,8 @@ mb_arena_mark mb_tape_scratch_mark(const mb_tape *tape);
 void mb_tape_scratch_drop(mb_tape *tape, mb_arena_mark mark);
 /* Appends a node if the tape records and any input needs a gradient; returns NULL otherwise (nothing need be saved). */
 mb_node *mb_tape_append(mb_tape *tape, const mb_op *op, mb_tensor *output, mb_tensor *const *inputs, int n_inputs);
+/* How every forward ends: `y`, or NULL once the tape has failed. `node`: what mb_tape_append returned. */
+mb_tensor *mb_tape_end(mb_tape *tape, const mb_node *node, mb_tensor *y);
 /* Where backward writes the gradient of `input`, in the input's dtype, or NULL if it needs none. *beta becomes 0 (overwrite)
  * or 1 (add): the caller honours it, as in a GEMM. */
 void *mb_tape_grad(mb_tape *tape, mb_tensor *input, mb_real *beta);

@@ -44,7 +44,7 @@ typedef struct mb_command {
 extern const mb_command mb_command_tokenizer_train, mb_command_tokenizer_encode, mb_command_tokenizer_decode;
 extern const mb_command mb_command_pretrain, mb_command_finetune, mb_command_evaluate, mb_command_predict;
 extern const mb_command mb_command_embed, mb_command_fill_mask, mb_command_neighbors, mb_command_senses, mb_command_info;
-extern const mb_command mb_command_phrases, mb_command_skipgram, mb_command_similarity, mb_command_analogy;
+extern const mb_command mb_command_check, mb_command_phrases, mb_command_skipgram, mb_command_similarity, mb_command_analogy;
 
 /* A command's result on standard output, indented; jansson's "key": value. */
 mb_status mb_cli_print_json(const json_t *json, mb_error *error);

@@ -29,6 +29,7 @@ static const mb_command *const commands[] = {
     &mb_command_similarity,
     &mb_command_analogy,
     &mb_command_info,
+    &mb_command_check,
     NULL,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands - 1 };

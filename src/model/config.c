@@ -69,13 +69,13 @@ static const mb_model_config defaults = {.max_positions = 512,
                                          .classifier_dropout = 0.1,
                                          .initializer_range = 0.02};
 
+const char *const mb_model_size_names[] = {"tiny", "mini", "small", "medium", "base", NULL};
+const char *const mb_model_arch_names[] = {"bert", "modern", NULL};
+
 mb_status mb_model_config_preset(const char *size, mb_model_config *out, mb_error *error) {
-    static const struct {
-        const char *name;
-        int32_t n_layers, hidden_size;
-    } presets[] = {{"tiny", 2, 128}, {"mini", 4, 256}, {"small", 4, 512}, {"medium", 8, 512}, {"base", 12, 768}};
-    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {
-        if (strcmp(size, presets[i].name) == 0) {
+    static const struct { int32_t n_layers, hidden_size; } presets[] = {{2, 128}, {4, 256}, {4, 512}, {8, 512}, {12, 768}};
+    for (size_t i = 0; mb_model_size_names[i] != NULL; i++) {
+        if (strcmp(size, mb_model_size_names[i]) == 0) {
             *out = defaults;
             out->n_layers = presets[i].n_layers;
             out->hidden_size = presets[i].hidden_size;

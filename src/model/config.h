@@ -41,6 +41,9 @@ typedef struct mb_model_config {
     char problem_type[40]; /* Hugging Face's: "single_label_classification", "multi_label_classification", "regression", "" */
 } mb_model_config;
 
+/* The names of sizes and, in the order of mb_layout, of architectures; NULL-terminated. */
+extern const char *const mb_model_size_names[];
+extern const char *const mb_model_arch_names[];
 /* Sizes of google-research/bert's miniatures by name: tiny 2/128, mini 4/256, small 4/512, medium 8/512, base 12/768.
  * Fills everything but vocab_size with BERT's defaults. MB_ERROR_USAGE for an unknown name. */
 mb_status mb_model_config_preset(const char *size, mb_model_config *out, mb_error *error);

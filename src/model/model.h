@@ -80,6 +80,8 @@ bool mb_model_has_pooler(const mb_model *model);
 /* What activations are kept and multiplied in: MB_F32, or MB_BF16 (gemm_bf16.h), where weights stay fp32 and a packed bf16 copy
  * is made of those that multiply. `trainable`: backward's copy too. */
 mb_status mb_model_set_dtype(mb_model *model, mb_dtype dtype, bool trainable, mb_error *error);
+/* Whether such copies are kept. */
+bool mb_model_is_packed(const mb_model *model);
 /* After the weights have changed: makes the packed copies anew. Nothing to do in fp32. */
 void mb_model_pack_weights(mb_model *model);
 

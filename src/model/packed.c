@@ -66,6 +66,10 @@ static void pack(const mb_tensor *weight, bool transposed, const mb_bf16 *to) {
     mb_bf16_pack_parallel(&b, weight->dims[transposed], weight->dims[!transposed], (mb_bf16 *)(uintptr_t)to);
 }
 
+bool mb_model_is_packed(const mb_model *model) {
+    return model->packed != NULL;
+}
+
 void mb_model_pack_weights(mb_model *model) {
     for (size_t i = 0; model->packed && i < model->params.n_views; i++) {
         const mb_tensor *weight = &model->tensors[i];

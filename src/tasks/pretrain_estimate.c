@@ -2,43 +2,10 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#include "base/rng.h"
+#include "tasks/made_up_batch.h"
 #include "tasks/pretrain_run.h"
 
 enum { TIMED_STEPS = 3 };
-
-static mb_status allocate_batch(mb_batch *batch, const mb_pretrain_run *run, mb_error *error) {
-    const mb_pretrain_options *o = run->options;
-    const int32_t n = run->part_sequences, length = (int32_t)o->seq_length;
-    const size_t n_tokens = (size_t)n * (size_t)length;
-    *batch = (mb_batch){.n_tokens = (int64_t)n_tokens, .n_sequences = n, .max_length = length};
-    batch->ids = calloc(n_tokens, sizeof *batch->ids);
-    batch->types = calloc(n_tokens, sizeof *batch->types);
-    batch->masked_rows = calloc(n_tokens, sizeof *batch->masked_rows);
-    batch->masked_targets = calloc(n_tokens, sizeof *batch->masked_targets);
-    batch->offsets = calloc((size_t)n + 1, sizeof *batch->offsets);
-    batch->next_sentence = o->nsp ? calloc((size_t)n, sizeof *batch->next_sentence) : NULL;
-    if (batch->ids == NULL || batch->types == NULL || batch->masked_rows == NULL || batch->masked_targets == NULL ||
-        batch->offsets == NULL || (o->nsp && batch->next_sentence == NULL)) {
-        return mb_fail(error, MB_ERROR_MEMORY, "out of memory: a batch of %zu tokens does not fit", n_tokens);
-    }
-    return MB_OK;
-}
-
-/* Uniform ids: what they are does not change the work. */
-static void fill_batch(mb_batch *batch, const mb_pretrain_options *o, int32_t vocab_size) {
-    for (int64_t i = 0; i < batch->n_tokens; i++) {
-        const mb_rng_block random = mb_rng_at((uint64_t)o->seed, MB_STREAM_MASK, 0, (uint32_t)(i >> 32), (uint32_t)i);
-        batch->ids[i] = (int32_t)mb_rng_below(random.v[0], (uint32_t)vocab_size);
-        if ((double)mb_rng_uniform(random.v[1]) < o->mlm_probability || i == 0) {
-            batch->masked_rows[batch->n_masked] = (int32_t)i;
-            batch->masked_targets[batch->n_masked++] = (int32_t)mb_rng_below(random.v[2], (uint32_t)vocab_size);
-        }
-    }
-    for (int32_t b = 0; b <= batch->n_sequences; b++) {
-        batch->offsets[b] = b * batch->max_length;
-    }
-}
 
 /* Shortest of a few, as nothing but noise makes a step longer. */
 static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, double *update_seconds,
@@ -97,9 +64,14 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds, double update
 mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *error) {
     mb_batch batch = {0};
     double step_seconds = 0, update_seconds = 0;
-    mb_status status = allocate_batch(&batch, run, error);
+    const mb_made_up_text text = {.n_sequences = run->part_sequences,
+                                  .length = (int32_t)run->options->seq_length,
+                                  .vocab_size = mb_model_get_config(run->model)->vocab_size,
+                                  .mlm_probability = run->options->mlm_probability,
+                                  .next_sentence = run->options->nsp,
+                                  .seed = (uint64_t)run->options->seed};
+    mb_status status = mb_made_up_batch(&text, &batch, error);
     if (status == MB_OK) {
-        fill_batch(&batch, run->options, mb_model_get_config(run->model)->vocab_size);
         status = time_step(run, &batch, &step_seconds, &update_seconds, error);
     }
     if (status == MB_OK && (*result = describe(run, step_seconds, update_seconds)) == NULL) {

@@ -9,11 +9,8 @@
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
-/* In the order of mb_layout. */
-static const char *const arch_names[] = {"bert", "modern", NULL};
 /* In the order of mb_mask_style. */
 static const char *const mask_style_names[] = {"bert", "mask", NULL};
-static const char *const size_names[] = {"tiny", "mini", "small", "medium", "base", NULL};
 
 #define FIELD(name) offsetof(mb_pretrain_options, name)
 const mb_option mb_pretrain_option_table[] = {
@@ -34,13 +31,13 @@ const mb_option mb_pretrain_option_table[] = {
     {"init-embeddings", MB_OPTION_TEXT, FIELD(init_embeddings), NULL, "FILE",
      .help = "pieces that are words of these word vectors (skipgram's, word2vec's) begin as them"},
     {"arch", MB_OPTION_CHOICE, FIELD(arch), "modern", NULL,
-     .help = "architecture of a new model; modern: ModernBERT's, bert: BERT's", .choices = arch_names},
+     .help = "architecture of a new model; modern: ModernBERT's, bert: BERT's", .choices = mb_model_arch_names},
     {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "default", NULL,
      .help = "where the settings that are not given come from; see above", .choices = mb_pretrain_recipe_names},
     {"optimizer", MB_OPTION_CHOICE, FIELD(optimizer), "muon", NULL,
      .help = "muon: for the encoder's matrices, and AdamW for all else", .choices = mb_optimizer_names},
     {"size", MB_OPTION_CHOICE, FIELD(size), "mini", NULL,
-     .help = "layers/width: tiny 2/128, mini 4/256, small 4/512, medium 8/512, base 12/768", .choices = size_names},
+     .help = "layers/width: tiny 2/128, mini 4/256, small 4/512, medium 8/512, base 12/768", .choices = mb_model_size_names},
     {"layers", MB_OPTION_INT, FIELD(layers), "0", "L", .help = "encoder layers; 0: as --size", .min = 0, .max = MB_MAX_LAYERS},
     {"hidden", MB_OPTION_INT, FIELD(hidden), "0", "H", .help = "hidden size; 0: as --size", .min = 0, .max = 16384},
     {"heads", MB_OPTION_INT, FIELD(heads), "0", "A", .help = "attention heads; 0: as --size, or one for every 64 of --hidden",
@@ -158,7 +155,7 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
 }
 
 mb_status mb_pretrain_new_config(const mb_pretrain_options *o, size_t vocab_size, mb_model_config *out, mb_error *error) {
-    mb_status status = mb_model_config_preset(size_names[o->size], out, error);
+    mb_status status = mb_model_config_preset(mb_model_size_names[o->size], out, error);
     if (status != MB_OK) {
         return status;
     }

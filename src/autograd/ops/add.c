@@ -35,6 +35,5 @@ mb_tensor *mb_add(mb_tape *tape, mb_tensor *a, mb_tensor *b) {
         mb_rows_add(&rows[2], i, 0, mb_rows_read(&rows[0], i, scratch));
         mb_rows_add(&rows[2], i, 1, mb_rows_read(&rows[1], i, scratch));
     }
-    mb_tape_append(tape, &add_op, y, (mb_tensor *[]){a, b}, 2);
-    return y;
+    return mb_tape_end(tape, mb_tape_append(tape, &add_op, y, (mb_tensor *[]){a, b}, 2), y);
 }

@@ -253,7 +253,7 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
         scale_row(xhat, g, b, width, y_row);
         mb_rows_put(&out, i, y_row);
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }
 
 mb_tensor *mb_add_layer_norm(mb_tape *tape, mb_tensor *x, mb_tensor *residual, mb_tensor *gamma, mb_tensor *beta,

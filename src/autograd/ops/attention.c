@@ -456,5 +456,5 @@ mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *seque
         forward_head(saved, &v, qkv->data, y->data, &mine);
     }
     mb_tape_scratch_drop(tape, mark);
-    return y;
+    return mb_tape_end(tape, node, y);
 }

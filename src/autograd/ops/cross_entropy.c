@@ -67,5 +67,5 @@ mb_tensor *mb_cross_entropy(mb_tape *tape, mb_tensor *logits, const int32_t *tar
     if (node != NULL) {
         node->saved = saved;
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }

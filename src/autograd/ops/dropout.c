@@ -49,5 +49,5 @@ mb_tensor *mb_dropout(mb_tape *tape, mb_tensor *x, double p) {
     if (node != NULL) {
         node->saved = site;
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }

@@ -96,5 +96,5 @@ mb_tensor *mb_embedding(mb_tape *tape, mb_tensor *word, mb_tensor *position, mb_
         *saved = (embedding_saved){ids, positions, types, n_tokens};
         node->saved = saved;
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }

@@ -139,5 +139,5 @@ mb_tensor *mb_gated_activation(mb_tape *tape, mb_tensor *z, mb_activation activa
         }
         mb_rows_put(&y_rows, i, out);
     }
-    return mb_tape_status(tape) == MB_OK ? y : NULL;
+    return mb_tape_end(tape, node, y);
 }

@@ -43,5 +43,5 @@ mb_tensor *mb_gather_rows(mb_tape *tape, mb_tensor *x, const int32_t *rows, int6
     if (node != NULL) {
         node->saved = (void *)(uintptr_t)rows;
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }

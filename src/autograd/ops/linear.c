@@ -127,13 +127,13 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
     }
     if (y->dtype == MB_BF16) {
         mb_linear_bf16_forward(tape, x, weight, bias, activation, y, derivative);
-        return mb_tape_status(tape) == MB_OK ? y : NULL;
+        return mb_tape_end(tape, node, y);
     }
     tile_context tile = {activation, mb_tensor_real(y), derivative, out};
     mb_gemm_parallel(false, true, n_rows, out, in, 1, mb_tensor_real(x), in, mb_tensor_real(weight), in, 0, mb_tensor_real(y),
                      out, bias == NULL ? NULL : mb_tensor_real(bias), activation == MB_ACTIVATION_IDENTITY ? NULL : finish_tile,
                      &tile);
-    return y;
+    return mb_tape_end(tape, node, y);
 }
 
 mb_tensor *mb_linear(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias) {

@@ -147,5 +147,5 @@ mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weigh
     if (n_correct != NULL) {
         *n_correct = correct;
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }

@@ -73,5 +73,5 @@ mb_tensor *mb_mean_rows(mb_tape *tape, mb_tensor *x, const mb_sequences *sequenc
     if (node != NULL) {
         node->saved = saved;
     }
-    return y;
+    return mb_tape_end(tape, node, y);
 }

@@ -27,6 +27,5 @@ mb_tensor *mb_to_real(mb_tape *tape, mb_tensor *x) {
     for (int64_t i = 0; i < x->dims[0]; i++) {
         mb_rows_read(&from, i, mb_tensor_real(y) + i * x->dims[1]);
     }
-    mb_tape_append(tape, &to_real_op, y, &x, 1);
-    return y;
+    return mb_tape_end(tape, mb_tape_append(tape, &to_real_op, y, &x, 1), y);
 }
