@@ -210,6 +210,7 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     if (status != MB_OK) {
         return status;
     }
+    const bool bf16 = run->job && run->job->bf16;
     const mb_optimizer_options optimizer = {
         .kind = (mb_optimizer_kind)o->optimizer,
         .beta1 = o->adam_beta1,
@@ -218,12 +219,12 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
         .weight_decay = o->weight_decay,
         .momentum = o->muon_momentum,
         .muon_rate = o->muon_lr > 0 ? o->muon_lr / o->lr : 1,
+        .bf16 = bf16,
     };
     status = mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &optimizer, error);
     if (status != MB_OK) {
         return status;
     }
-    const bool bf16 = run->job && run->job->bf16;
     status = mb_model_set_dtype(run->model, bf16 ? MB_BF16 : MB_F32, true, error);
     if (status != MB_OK) {
         return status;

@@ -201,7 +201,8 @@ static mb_status set_up(bench *b, const mb_check_options *o, bool bf16, mb_error
                                             .epsilon = 1e-8,
                                             .weight_decay = 0.01,
                                             .momentum = 0.95,
-                                            .muon_rate = 1};
+                                            .muon_rate = 1,
+                                            .bf16 = bf16};
     if (status == MB_OK) {
         status = mb_optimizer_init(&b->optimizer, mb_model_params(b->model), &optimizer, error);
     }

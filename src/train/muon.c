@@ -7,9 +7,7 @@
 
 #include "tensor/gemm.h"
 
-/* Jordan's quintic: p(s) = a s + b s^3 + c s^5, steep at 0 and near 1 around 1. */
-static const mb_real coefficient_a = (mb_real)3.4445, coefficient_b = (mb_real)-4.7750, coefficient_c = (mb_real)2.0315;
-enum { N_STEPS = 5, N_SCRATCH = 4 };
+enum { N_SCRATCH = 4 };
 /* Rows of a panel of a symmetric product: the panels leave out what lies below the diagonal, 3/8 of a matrix of 256 rows. */
 enum { PANEL = 64, MIRROR_TILE = 16 };
 
@@ -59,20 +57,20 @@ static void symmetric_product(int64_t n, const mb_real *a, const mb_real *b, mb_
 static void polynomial(int64_t n, const mb_real *restrict g, const mb_real *restrict g2, mb_real *restrict r) {
 #pragma omp simd
     for (int64_t i = 0; i < n * n; i++) {
-        r[i] = coefficient_b * g[i] + coefficient_c * g2[i];
+        r[i] = mb_muon_b * g[i] + mb_muon_c * g2[i];
     }
     for (int64_t i = 0; i < n; i++) {
-        r[i * n + i] += coefficient_a;
+        r[i * n + i] += mb_muon_a;
     }
 }
 
-static double norm(const mb_real *x, int64_t n) {
+double mb_muon_norm(const mb_real *x, int64_t n) {
     double sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++) {
         sum += (double)x[i] * (double)x[i];
     }
-    return sqrt(sum);
+    return fmax(sqrt(sum), 1e-7);
 }
 
 /* The step x' = (a I + b G + c G^2) x with G = x x^T takes G to G' = R G R, R = a I + b G + c G^2, and every R and G is a
@@ -81,13 +79,13 @@ static double norm(const mb_real *x, int64_t n) {
 void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
                            mb_real *scratch) {
     const int64_t n = smaller(rows, columns);
-    const double length = fmax(norm(x, rows * columns), 1e-7); /* 1e-7: Jordan's, a matrix of zeros stays one */
+    const double length = mb_muon_norm(x, rows * columns);
     mb_real *g = scratch, *t = g + n * n, *r = t + n * n, *q = r + n * n;
     gram(rows, columns, x, (mb_real)(1 / (length * length)), g);
-    for (int step = 0; step < N_STEPS; step++) {
+    for (int step = 0; step < MB_MUON_STEPS; step++) {
         symmetric_product(n, g, g, t);
         polynomial(n, g, t, step == 0 ? q : r);
-        if (step + 1 < N_STEPS) { /* g = r g r */
+        if (step + 1 < MB_MUON_STEPS) { /* g = r g r */
             const mb_real *factor = step == 0 ? q : r;
             symmetric_product(n, g, factor, t);
             symmetric_product(n, t, factor, g);
@@ -116,14 +114,14 @@ static void list_matrices(mb_muon *muon, const mb_params *params) {
             const int64_t rows = view->dims[0] / view->n_matrices;
             mb_muon_matrix *matrix = &muon->matrices[muon->n++];
             *matrix = (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], v};
-            const int64_t needed = mb_muon_scratch_elements(rows, view->dims[1]);
-            muon->slot_elements = needed > muon->slot_elements ? needed : muon->slot_elements;
+            const int64_t needed = (muon->bf16 ? mb_muon_bf16_scratch_elements : mb_muon_scratch_elements)(rows, view->dims[1]);
+            muon->slot_elements = needed > muon->slot_elements ? (needed + 15) / 16 * 16 : muon->slot_elements;
         }
     }
 }
 
-mb_status mb_muon_init(mb_muon *muon, const mb_params *params, mb_error *error) {
-    *muon = (mb_muon){.n_slots = omp_get_max_threads()};
+mb_status mb_muon_init(mb_muon *muon, const mb_params *params, bool bf16, mb_error *error) {
+    *muon = (mb_muon){.n_slots = omp_get_max_threads(), .bf16 = bf16};
     size_t n = 0;
     for (size_t v = 0; v < params->n_views; v++) {
         n += (size_t)params->views[v].n_matrices;
@@ -131,7 +129,7 @@ mb_status mb_muon_init(mb_muon *muon, const mb_params *params, mb_error *error) 
     muon->matrices = calloc(n + 1, sizeof *muon->matrices);
     if (muon->matrices != NULL) {
         list_matrices(muon, params);
-        muon->scratch = calloc((size_t)muon->n_slots * (size_t)muon->slot_elements + 1, sizeof *muon->scratch);
+        muon->scratch = aligned_alloc(64, ((size_t)muon->n_slots * (size_t)muon->slot_elements + 16) * sizeof *muon->scratch);
     }
     if (muon->matrices == NULL || muon->scratch == NULL) {
         mb_muon_free(muon);
@@ -167,8 +165,9 @@ void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, double m
         if (!params->views[matrix->view].frozen) {
             const double size = 0.2 * sqrt((double)(matrix->rows > matrix->columns ? matrix->rows : matrix->columns));
             apply_momentum(count, update, m + at, (mb_real)momentum, (mb_real)gradient_scale);
-            mb_muon_orthogonalize(matrix->rows, matrix->columns, update, (mb_real)(-learning_rate * size), (mb_real)decay,
-                                  params->weights + at, muon->scratch + omp_get_thread_num() * muon->slot_elements);
+            (muon->bf16 ? mb_muon_orthogonalize_bf16 : mb_muon_orthogonalize)(
+                matrix->rows, matrix->columns, update, (mb_real)(-learning_rate * size), (mb_real)decay, params->weights + at,
+                muon->scratch + omp_get_thread_num() * muon->slot_elements);
         }
         memset(update, 0, (size_t)count * sizeof *update);
     }

@@ -3,6 +3,7 @@
 #ifndef MB_TRAIN_MUON_H
 #define MB_TRAIN_MUON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,20 +19,31 @@ typedef struct mb_muon_matrix {
 typedef struct mb_muon {
     mb_muon_matrix *matrices;
     size_t n;
+    bool bf16;        /* its products */
     mb_real *scratch; /* n_slots times slot_elements: one slot a thread */
     int n_slots;
     int64_t slot_elements;
 } mb_muon;
 
-/* Elements of scratch that a matrix needs. */
+/* Jordan's quintic: p(s) = a s + b s^3 + c s^5, steep at 0 and near 1 around 1. */
+static const mb_real mb_muon_a = (mb_real)3.4445, mb_muon_b = (mb_real)-4.7750, mb_muon_c = (mb_real)2.0315;
+enum { MB_MUON_STEPS = 5 };
+
+/* Elements of scratch that a matrix needs, which begins at a multiple of 64 bytes. */
 int64_t mb_muon_scratch_elements(int64_t rows, int64_t columns);
+int64_t mb_muon_bf16_scratch_elements(int64_t rows, int64_t columns);
 /* out = keep * out + scale * NS(x), on the calling thread. NS: five Newton-Schulz steps with Jordan's coefficients, which bring
  * every singular value that is not tiny to about 1 (between 0.68 and 1.13). x and out: (rows, columns). */
 void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
                            mb_real *scratch);
+/* The same with products of bf16 numbers (muon_bf16.c). */
+void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
+                                mb_real *scratch);
+/* sqrt of the sum of squares, in double; at least Jordan's 1e-7, so that a matrix of zeros stays one. */
+double mb_muon_norm(const mb_real *x, int64_t n);
 
 /* Lists the matrices of `params` (those with n_matrices > 0). */
-mb_status mb_muon_init(mb_muon *muon, const mb_params *params, mb_error *error);
+mb_status mb_muon_init(mb_muon *muon, const mb_params *params, bool bf16, mb_error *error);
 void mb_muon_free(mb_muon *muon);
 
 /* One update of every matrix that is not frozen; the gradients are zero afterwards.

@@ -55,7 +55,8 @@ mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, co
                        2e-6 * (double)params->count * (double)sizeof(mb_real));
     }
     cut_into_segments(optimizer, params);
-    mb_status status = options->kind == MB_OPTIMIZER_MUON ? mb_muon_init(&optimizer->muon, params, error) : MB_OK;
+    mb_status status =
+        options->kind == MB_OPTIMIZER_MUON ? mb_muon_init(&optimizer->muon, params, options->bf16, error) : MB_OK;
     if (status != MB_OK) {
         mb_optimizer_free(optimizer);
     }

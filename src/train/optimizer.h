@@ -23,6 +23,7 @@ typedef struct mb_optimizer_options {
     double weight_decay;
     double momentum;  /* Muon's; 0.95 is Jordan's */
     double muon_rate; /* Muon's learning rate over AdamW's; 1: the same */
+    bool bf16;        /* Muon's products are of bf16 numbers */
 } mb_optimizer_options;
 
 /* A run of elements of one view, small enough to balance threads. Alignment gaps belong to no segment and stay zero. */
