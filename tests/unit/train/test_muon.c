@@ -13,12 +13,14 @@ static const mb_optimizer_options options = {.kind = MB_OPTIMIZER_MUON,
                                              .momentum = 0.95,
                                              .muon_rate = 1};
 
+/* bf16_tolerance: PyTorch's own steps in bf16 are off by 0.020, 0.023, 0.011, 0.003 and, of the matrix of low rank, 0.067. */
 static const struct {
     const char *name;
     int64_t rows, columns;
     int32_t n_matrices;
-} shapes[] = {{"square", 24, 24, 1}, {"wide", 10, 37, 1},   {"tall", 70, 9, 1},
-              {"row", 1, 6, 1},      {"stacked", 24, 8, 3}, {"low_rank", 20, 30, 1}};
+    double bf16_tolerance;
+} shapes[] = {{"square", 24, 24, 1, 0.03}, {"wide", 10, 37, 1, 0.03},   {"tall", 70, 9, 1, 0.03},
+              {"row", 1, 6, 1, 0.01},      {"stacked", 24, 8, 3, 0.03}, {"low_rank", 20, 30, 1, 0.07}};
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
 static void read_golden(const char *name, const char *what, mb_real *out, int64_t count) {
@@ -61,15 +63,14 @@ static mb_real *reals(int64_t n) {
     return out;
 }
 
-/* The two ways to the same steps, and how far rounding may take each from the golden fp32. PyTorch in bf16 is off by 0.067. */
+/* The two ways to the same steps. */
 static const struct {
     const char *name;
     void (*orthogonalize)(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
                           mb_real *scratch);
     int64_t (*scratch_elements)(int64_t rows, int64_t columns);
-    double tolerance;
-} ways[] = {{"fp32", mb_muon_orthogonalize, mb_muon_scratch_elements, 2e-4},
-            {"bf16", mb_muon_orthogonalize_bf16, mb_muon_bf16_scratch_elements, 5e-2}};
+} ways[] = {{"fp32", mb_muon_orthogonalize, mb_muon_scratch_elements},
+            {"bf16", mb_muon_orthogonalize_bf16, mb_muon_bf16_scratch_elements}};
 enum { N_WAYS = sizeof ways / sizeof *ways };
 
 static mb_real *scratch_of(int way, int64_t rows, int64_t columns) {
@@ -80,15 +81,15 @@ static mb_real *scratch_of(int way, int64_t rows, int64_t columns) {
     return out;
 }
 
-static void check_orthogonal(int way, const char *name, int64_t rows, int64_t columns, const mb_real *x,
-                             const mb_real *expected) {
-    const int64_t n = rows * columns;
+static void check_orthogonal(int way, int shape, const mb_real *x, const mb_real *expected) {
+    const int64_t rows = shapes[shape].rows / shapes[shape].n_matrices, columns = shapes[shape].columns, n = rows * columns;
+    const double tolerance = way == 0 ? 2e-4 : shapes[shape].bf16_tolerance;
     mb_real *scratch = scratch_of(way, rows, columns), *out = reals(n);
     for (int64_t i = 0; i < n; i++) {
         out[i] = 100;
     }
     ways[way].orthogonalize(rows, columns, x, 1, 0, out, scratch);
-    assert_near(name, out, expected, n, ways[way].tolerance);
+    assert_near(shapes[shape].name, out, expected, n, tolerance);
     for (int64_t i = 0; i < n; i++) { /* keep and scale */
         out[i] = 1;
     }
@@ -96,21 +97,20 @@ static void check_orthogonal(int way, const char *name, int64_t rows, int64_t co
     for (int64_t i = 0; i < n; i++) {
         out[i] = (out[i] - 0.5f) / -2;
     }
-    assert_near(name, out, expected, n, ways[way].tolerance);
+    assert_near(shapes[shape].name, out, expected, n, tolerance);
     free(out);
     free(scratch);
 }
 
 Test(muon, newton_schulz_equals_the_steps_as_they_are_written) {
     for (int s = 0; s < N_SHAPES; s++) {
-        const int64_t rows = shapes[s].rows / shapes[s].n_matrices, columns = shapes[s].columns, n = rows * columns;
-        const int64_t all = n * shapes[s].n_matrices;
+        const int64_t all = shapes[s].rows * shapes[s].columns, n = all / shapes[s].n_matrices;
         mb_real *x = reals(all), *expected = reals(all);
         read_golden(shapes[s].name, "gradient0", x, all);
         read_golden(shapes[s].name, "orthogonal", expected, all);
         for (int32_t part = 0; part < shapes[s].n_matrices * N_WAYS; part++) {
             const int64_t at = part / N_WAYS * n;
-            check_orthogonal(part % N_WAYS, shapes[s].name, rows, columns, x + at, expected + at);
+            check_orthogonal(part % N_WAYS, s, x + at, expected + at);
         }
         free(x);
         free(expected);
