@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of foreign files with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, one target after the other.
+# Fuzzes the readers of foreign files with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, a target on each core.
 # A finding stops the target; its input lies in build/fuzz/findings. Put it, once mended, into tests/fuzz/TARGET_seeds.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET...]]     default: 600 seconds of each target
@@ -17,26 +17,33 @@ cmake --build "$build" --target minibert "${@/#/libfuzzer_}"
 tests/fuzz/seeds.sh "$build/minibert" "$build/seeds"
 mkdir -p "$build/findings"
 TIMEFORMAT=%U
-failed=0 all_failed=0
-for target in "$@"; do
+fuzz() { # target
+    local target=$1 spent=0 executions=0 failed=0 seeds=("$build/seeds/$1") dictionary=()
     mkdir -p "$build/corpus/$target" "$build/seeds/$target"
-    seeds=("$build/seeds/$target")
     [ ! -d "tests/fuzz/${target}_seeds" ] || seeds+=("tests/fuzz/${target}_seeds")
-    dictionary=()
     case $target in
     *json* | *config | checkpoint | safetensors | labelled) dictionary=(-dict=tests/fuzz/json.dict) ;;
     esac
-    printf '\n== %s ==\n' "$target"
     # libFuzzer counts the clock's seconds. The processor's are what was asked for: on a busy machine it goes on until they are spent.
-    spent=0
     while [ "$spent" -lt "$seconds" ] && [ "$failed" -eq 0 ]; do
         { time "$build/tests/libfuzzer_$target" -max_total_time="$((seconds - spent))" -max_len=100000 -timeout=600 -rss_limit_mb=2048 \
             -print_final_stats=1 -artifact_prefix="$build/findings/$target-" "${dictionary[@]}" "$build/corpus/$target" "${seeds[@]}" \
-            > "$build/$target.log" 2>&1 || failed=1; } 2> "$build/time"
-        spent=$((spent + $(cut -d . -f 1 "$build/time") + 1))
+            > "$build/$target.log" 2>&1 || failed=1; } 2> "$build/$target.time"
+        spent=$((spent + $(cut -d . -f 1 "$build/$target.time") + 1))
+        executions=$((executions + $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$target.log" | tail -n 1)))
     done
-    grep -E '^stat::number_of_executed|ERROR|SUMMARY' "$build/$target.log" || tail -n 5 "$build/$target.log"
-    printf '%d seconds of processor time\n' "$spent"
-    all_failed=$((all_failed + failed)) failed=0
+    printf '%-15s %9d executions, %d seconds of processor time\n' "$target" "$executions" "$spent"
+    [ "$failed" -eq 0 ] || { grep -E 'ERROR|SUMMARY' "$build/$target.log" || tail -n 5 "$build/$target.log"; }
+    return "$failed"
+}
+running=0 failed=0
+for target in "$@"; do
+    if [ "$running" -eq "$(nproc)" ]; then
+        wait -n || failed=1
+        running=$((running - 1))
+    fi
+    fuzz "$target" &
+    running=$((running + 1))
 done
-exit "$((all_failed > 0))"
+for ((; running > 0; running--)); do wait -n || failed=1; done
+exit "$failed"
