@@ -9,6 +9,7 @@ seconds=${1:-600}
 shift || true
 [ $# -gt 0 ] || set -- tokenizer tokenizer_json vocab safetensors model_config shard labelled checkpoint word_vectors npy
 build=${MINIBERT_FUZZ_BUILD:-build/fuzz}
+jobs=$(nproc) # before OMP_NUM_THREADS says otherwise
 export OMP_NUM_THREADS=1
 
 scripts/setup.sh --dev
@@ -38,7 +39,7 @@ fuzz() { # target
 }
 running=0 failed=0
 for target in "$@"; do
-    if [ "$running" -eq "$(nproc)" ]; then
+    if [ "$running" -eq "$jobs" ]; then
         wait -n || failed=1
         running=$((running - 1))
     fi

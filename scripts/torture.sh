@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long versions of the tests of durability: a hundred runs killed at random moments, and a fault at every file call and every
-# allocation, the latter with AddressSanitizer watching for leaks as well.
+# The long versions of the tests of durability: a hundred runs killed at random moments, a fault of each kind at every file call and
+# at every allocation, and every allocation that fails once more with AddressSanitizer watching for leaks. About 40 minutes of one core.
 #
 #   scripts/torture.sh [RUNS]      default: 100
 set -euo pipefail
@@ -12,4 +12,5 @@ for preset in release asan; do
 done
 time tests/faults/kill.sh build/release/tests/minibert_faults "${1:-100}"
 time tests/faults/sweep.sh build/release/tests/minibert_faults 0
-time tests/faults/sweep.sh build/asan/tests/minibert_faults 150
+time tests/faults/sweep.sh build/asan/tests/minibert_faults 0 memory
+time tests/faults/sweep.sh build/asan/tests/minibert_faults 40 files

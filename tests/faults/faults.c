@@ -3,7 +3,7 @@
  * file system, and those that allocate. The environment says what goes wrong:
  *
  *   MINIBERT_FAULT=fail:K:ERRNO   the K-th file call fails, once, with that number
- *   MINIBERT_FAULT=full:K         from the K-th file call on the disk is full: what needs space fails with ENOSPC
+ *   MINIBERT_FAULT=full:K[:ERRNO] from the K-th file call on the disk is full: what needs space fails with ENOSPC, or that number
  *   MINIBERT_FAULT=readonly:K     from the K-th file call on what would change the file system fails with EROFS
  *   MINIBERT_FAULT=short:K        from the K-th file call on a read or write of a descriptor does half of what it is asked to
  *   MINIBERT_FAULT=interrupt:K    from the K-th file call on every other call that may be interrupted fails with EINTR
@@ -58,7 +58,7 @@ __attribute__((constructor)) static void read_environment(void) {
             char *end;
             kind = (enum fault)i;
             first = strtol(text + n + 1, &end, 10);
-            error_number = *end == ':' ? (int)strtol(end + 1, NULL, 10) : EIO;
+            error_number = *end == ':' ? (int)strtol(end + 1, NULL, 10) : 0;
         }
     }
     if (text && kind == NONE) {
@@ -86,9 +86,9 @@ static bool fails(int what) {
     }
     switch (kind) {
     case FAIL:
-        return number == first && fail_with(error_number);
+        return number == first && fail_with(error_number != 0 ? error_number : EIO);
     case FULL:
-        return what & TAKES_SPACE && fail_with(ENOSPC);
+        return what & TAKES_SPACE && fail_with(error_number != 0 ? error_number : ENOSPC);
     case READONLY:
         return what & CHANGES && fail_with(EROFS);
     case INTERRUPT:
