@@ -145,13 +145,14 @@ void mb_bf16_pack_parallel(const mb_bf16_factor *b, int64_t k, int64_t n, mb_bf1
     }
 }
 
-/* op(A)'s rows [row, row + 32), columns [p, p + n), n at most K_SCRATCH, as rows of padded length; zeros beyond the factor. */
+/* op(A)'s rows [row, row + 32), columns [p, p + n), 32 of them after the other: rows `stride` apart, a chunk of 32 columns
+ * `chunk` after the one before; zeros beyond the factor. */
 static void unfold_rows(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t row, int64_t p, int64_t n, int64_t stride,
-                        mb_bf16 *rows) {
+                        int64_t chunk, mb_bf16 *rows) {
     const int64_t n_rows = m - row < BLOCK ? m - row : BLOCK;
     for (int64_t q = p; q < p + n; q += BLOCK) {
         const int64_t depth = k - q < BLOCK ? k - q : BLOCK;
-        mb_bf16 *to = rows + (q - p);
+        mb_bf16 *to = rows + (q - p) / BLOCK * chunk;
         if (!a->transposed) {
             mb_bf16 scratch[BLOCK];
             for (int64_t i = 0; i < BLOCK; i++) {
@@ -176,7 +177,13 @@ static void unfold_rows(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t r
 
 void mb_bf16_unfold(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t stride, mb_bf16 *rows) {
     for (int64_t row = 0; row < m; row += BLOCK) {
-        unfold_rows(a, m, k, row, 0, mb_bf16_padded(k), stride, rows + row * stride);
+        unfold_rows(a, m, k, row, 0, mb_bf16_padded(k), stride, BLOCK, rows + row * stride);
+    }
+}
+
+void mb_bf16_tile(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t depth, mb_bf16 *tiles) {
+    for (int64_t row = 0; row < m; row += BLOCK) {
+        unfold_rows(a, m, k, row, 0, mb_bf16_padded(k), BLOCK, BLOCK * BLOCK, tiles + row * depth);
     }
 }
 
@@ -196,22 +203,24 @@ static void multiply_row_block(const product *p, int64_t row, int64_t first, int
     alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
     alignas(64) float sums[BLOCK * BLOCK];
     const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
-    const bool direct = !p->a->transposed && !p->a->is_real && p->k == p->padded_k && n_rows == BLOCK;
-    const bool once = p->padded_k <= K_SCRATCH;
+    const bool plain = !p->a->transposed && !p->a->is_real && p->k == p->padded_k && n_rows == BLOCK;
+    const bool direct = p->a->tiled || plain, once = p->padded_k <= K_SCRATCH;
+    const mb_bf16_lines tiles = {(const mb_bf16 *)p->a->data + row * p->a->stride, BLOCK, BLOCK * BLOCK};
+    const mb_bf16_lines rows = {tiles.data, p->a->stride, BLOCK}, unfolded = {scratch, p->padded_k, BLOCK};
     if (!direct && once) {
-        unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, scratch);
+        unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, BLOCK, scratch);
     }
     for (int64_t column = first; column < end; column += BLOCK) {
         const mb_bf16 *panel = p->b.data + column * p->b.depth;
         if (direct) {
-            p->kernel->block(p->k, (const mb_bf16 *)p->a->data + row * p->a->stride, p->a->stride, n_rows, panel, false, sums);
+            p->kernel->block(p->padded_k, p->a->tiled ? tiles : rows, n_rows, panel, false, sums);
         } else if (once) {
-            p->kernel->block(p->padded_k, scratch, p->padded_k, n_rows, panel, false, sums);
+            p->kernel->block(p->padded_k, unfolded, n_rows, panel, false, sums);
         } else {
             for (int64_t q = 0; q < p->padded_k; q += K_SCRATCH) {
                 const int64_t depth = p->padded_k - q < K_SCRATCH ? p->padded_k - q : K_SCRATCH;
-                unfold_rows(p->a, p->m, p->k, row, q, depth, K_SCRATCH, scratch);
-                p->kernel->block(depth, scratch, K_SCRATCH, n_rows, panel + q * BLOCK, q > 0, sums);
+                unfold_rows(p->a, p->m, p->k, row, q, depth, K_SCRATCH, BLOCK, scratch);
+                p->kernel->block(depth, (mb_bf16_lines){scratch, K_SCRATCH, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums);
             }
         }
         p->sink(p->context, sums, row, n_rows, column, p->n - column < BLOCK ? p->n - column : BLOCK);

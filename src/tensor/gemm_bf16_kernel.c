@@ -8,15 +8,15 @@ enum { BLOCK = MB_BF16_BLOCK };
 
 static void nothing(void) {}
 
-static void generic_block(int64_t k, const mb_bf16 *a, int64_t stride, int64_t n_rows, const mb_bf16 *panel, bool add,
-                          float *sums) {
+static void generic_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums) {
     for (int64_t i = 0; i < n_rows; i++) {
         float row[BLOCK];
         for (int j = 0; j < BLOCK; j++) {
             row[j] = add ? sums[i * BLOCK + j] : 0;
         }
         for (int64_t p = 0; p < k / 2; p++) {
-            const float even = mb_bf16_to_float(a[i * stride + 2 * p]), odd = mb_bf16_to_float(a[i * stride + 2 * p + 1]);
+            const mb_bf16 *pair = a.data + i * a.stride + 2 * p / BLOCK * a.chunk + 2 * p % BLOCK;
+            const float even = mb_bf16_to_float(pair[0]), odd = mb_bf16_to_float(pair[1]);
             const mb_bf16 *restrict pairs = panel + p * 2 * BLOCK;
 #pragma omp simd
             for (int j = 0; j < BLOCK; j++) {
@@ -40,25 +40,28 @@ static const mb_bf16_kernel generic = {"generic", nothing, nothing, generic_bloc
 #define AVX512_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
 enum { STRIP = 8 };
 
-AVX512_TARGET static void avx512_strip(int64_t k, const mb_bf16 *a, int64_t stride, const mb_bf16 *panel, bool add,
-                                       float *sums) {
+AVX512_TARGET static void avx512_strip(int64_t k, mb_bf16_lines a, const mb_bf16 *panel, bool add, float *sums) {
     __m512 left[STRIP], right[STRIP];
 #pragma GCC unroll 8
     for (int i = 0; i < STRIP; i++) {
         left[i] = add ? _mm512_load_ps(sums + i * BLOCK) : _mm512_setzero_ps();
         right[i] = add ? _mm512_load_ps(sums + i * BLOCK + 16) : _mm512_setzero_ps();
     }
-    for (int64_t p = 0; p < k; p += 2) {
-        const __m512bh b_left = (__m512bh)_mm512_loadu_si512(panel + p * BLOCK);
-        const __m512bh b_right = (__m512bh)_mm512_loadu_si512(panel + p * BLOCK + BLOCK);
+    for (int64_t q = 0; q < k; q += BLOCK) {
+        for (int64_t p = 0; p < BLOCK; p += 2) {
+            const __m512bh b_left = (__m512bh)_mm512_loadu_si512(panel + p * BLOCK);
+            const __m512bh b_right = (__m512bh)_mm512_loadu_si512(panel + p * BLOCK + BLOCK);
 #pragma GCC unroll 8
-        for (int i = 0; i < STRIP; i++) {
-            int pair;
-            memcpy(&pair, a + i * stride + p, sizeof pair);
-            const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
-            left[i] = _mm512_dpbf16_ps(left[i], both, b_left);
-            right[i] = _mm512_dpbf16_ps(right[i], both, b_right);
+            for (int i = 0; i < STRIP; i++) {
+                int pair;
+                memcpy(&pair, a.data + i * a.stride + p, sizeof pair);
+                const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
+                left[i] = _mm512_dpbf16_ps(left[i], both, b_left);
+                right[i] = _mm512_dpbf16_ps(right[i], both, b_right);
+            }
         }
+        a.data += a.chunk;
+        panel += BLOCK * BLOCK;
     }
 #pragma GCC unroll 8
     for (int i = 0; i < STRIP; i++) {
@@ -67,10 +70,10 @@ AVX512_TARGET static void avx512_strip(int64_t k, const mb_bf16 *a, int64_t stri
     }
 }
 
-static void avx512_block(int64_t k, const mb_bf16 *a, int64_t stride, int64_t n_rows, const mb_bf16 *panel, bool add,
-                         float *sums) {
+static void avx512_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums) {
     for (int64_t i = 0; i < n_rows; i += STRIP) {
-        avx512_strip(k, a + i * stride, stride, panel, add, sums + i * BLOCK);
+        avx512_strip(k, a, panel, add, sums + i * BLOCK);
+        a.data += STRIP * a.stride;
     }
 }
 
@@ -102,10 +105,10 @@ AMX_TARGET static void amx_end(void) {
     _tile_release();
 }
 
-AMX_TARGET static void amx_block(int64_t k, const mb_bf16 *a, int64_t stride, int64_t n_rows, const mb_bf16 *panel, bool add,
-                                 float *sums) {
+AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums) {
     (void)n_rows;
-    const int64_t a_bytes = stride * (int64_t)sizeof *a, b_bytes = 2 * TILE_BYTES, c_bytes = BLOCK * (int64_t)sizeof *sums;
+    const int64_t a_bytes = a.stride * (int64_t)sizeof *a.data, b_bytes = 2 * TILE_BYTES,
+                  c_bytes = BLOCK * (int64_t)sizeof *sums;
     float *lower = sums + TILE_ROWS * BLOCK;
     if (add) {
         _tile_loadd(0, sums, c_bytes);
@@ -120,14 +123,15 @@ AMX_TARGET static void amx_block(int64_t k, const mb_bf16 *a, int64_t stride, in
     }
     for (int64_t p = 0; p < k; p += 2 * TILE_ROWS) {
         const mb_bf16 *b = panel + p * BLOCK;
-        _tile_loadd(4, a + p, a_bytes);
+        _tile_loadd(4, a.data, a_bytes);
         _tile_loadd(6, b, b_bytes);
         _tile_dpbf16ps(0, 4, 6);
         _tile_loadd(7, b + BLOCK, b_bytes);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + TILE_ROWS * stride + p, a_bytes);
+        _tile_loadd(5, a.data + TILE_ROWS * a.stride, a_bytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+        a.data += a.chunk;
     }
     _tile_stored(0, sums, c_bytes);
     _tile_stored(1, sums + 16, c_bytes);

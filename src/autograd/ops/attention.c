@@ -137,8 +137,8 @@ static void multiply(mb_bf16 *packed, bool trans_a, bool trans_b, int64_t m, int
         mb_gemm(trans_a, trans_b, m, n, k, alpha, a.data, a.stride, b.data, b.stride, beta, c.data, c.stride);
         return;
     }
-    const mb_bf16_factor left = {a.data, a.stride, trans_a, a.dtype != MB_BF16};
-    const mb_bf16_factor right = {b.data, b.stride, trans_b, b.dtype != MB_BF16};
+    const mb_bf16_factor left = {.data = a.data, .stride = a.stride, .transposed = trans_a, .is_real = a.dtype != MB_BF16};
+    const mb_bf16_factor right = {.data = b.data, .stride = b.stride, .transposed = trans_b, .is_real = b.dtype != MB_BF16};
     mb_bf16_store store = {.c = c.data, .stride = c.stride, .alpha = (float)alpha, .beta = (float)beta};
     const int64_t depth = mb_bf16_padded(k);
     mb_bf16_pack(&right, k, n, depth, packed);

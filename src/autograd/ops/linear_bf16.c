@@ -82,7 +82,7 @@ typedef struct backward_context {
     mb_bf16 *dz, *dx;
     mb_real x_beta;
     mb_bf16_packed weight;
-    mb_bf16 *dz_rows, *packed_x; /* dz^T (O,depth) and x (depth,I) as the product dW = dz^T x takes them; NULL: no dW */
+    mb_bf16 *dz_tiles, *packed_x; /* dz^T (O,depth) and x (depth,I) as the product dW = dz^T x takes them; NULL: no dW */
     mb_real *block_sums;
 } backward_context;
 
@@ -96,10 +96,10 @@ static void backward_block(const backward_context *c, int64_t row, int64_t n_row
         mb_bf16_store store = {.c = c->dx + row * c->in, .stride = c->in, .alpha = 1, .beta = (float)c->x_beta};
         mb_bf16_gemm(n_rows, c->in, c->out, &a, c->weight, mb_bf16_store_bf16, &store);
     }
-    if (c->dz_rows != NULL) {
+    if (c->dz_tiles != NULL) {
         const mb_bf16_factor a = {.data = dz, .stride = c->out, .transposed = true};
         const mb_bf16_factor b = {.data = c->x + row * c->in, .stride = c->in};
-        mb_bf16_unfold(&a, c->out, n_rows, c->depth, c->dz_rows + row);
+        mb_bf16_tile(&a, c->out, n_rows, c->depth, c->dz_tiles + row * BLOCK);
         mb_bf16_pack(&b, n_rows, c->in, c->depth, c->packed_x + row * BLOCK);
     }
 }
@@ -124,7 +124,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
         c.weight = mb_packed_backward(tape, weight);
     }
     if (dweight != NULL) {
-        c.dz_rows = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(out) * depth), sizeof *c.dz_rows);
+        c.dz_tiles = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(out) * depth), sizeof *c.dz_tiles);
         c.packed_x = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, in), sizeof *c.packed_x);
     }
     if (dbias != NULL) {
@@ -139,7 +139,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
     }
     mb_add_block_sums(dbias, bias_beta, c.block_sums, n_blocks, out, out);
     if (dweight != NULL) {
-        const mb_bf16_factor a = {.data = c.dz_rows, .stride = depth};
+        const mb_bf16_factor a = {.data = c.dz_tiles, .stride = depth, .tiled = true};
         mb_bf16_store store = {.c = dweight, .stride = in, .alpha = 1, .beta = (float)weight_beta};
         mb_bf16_gemm_parallel(out, in, depth, &a, (mb_bf16_packed){c.packed_x, depth}, mb_bf16_store_real, &store);
     }

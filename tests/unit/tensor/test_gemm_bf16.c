@@ -75,8 +75,10 @@ static void check_product(const int64_t shape[3], int variant) {
     mb_bf16 *a = random_bf16(m * k, 1), *b = random_bf16(k * n, 2);
     mb_real *real_a = real_of(a, m * k), *real_b = real_of(b, k * n), *bias = real_of(b, k * n < n ? k * n : n);
     double *expected = reference(a, trans_a, b, trans_b, m, n, k);
-    const mb_bf16_factor left = {real ? (void *)real_a : a, trans_a ? m : k, trans_a, real};
-    const mb_bf16_factor right = {real ? (void *)real_b : b, trans_b ? k : n, trans_b, real};
+    const mb_bf16_factor left = {
+        .data = real ? (void *)real_a : a, .stride = trans_a ? m : k, .transposed = trans_a, .is_real = real};
+    const mb_bf16_factor right = {
+        .data = real ? (void *)real_b : b, .stride = trans_b ? k : n, .transposed = trans_b, .is_real = real};
     mb_bf16 *packed = aligned(mb_bf16_packed_count(k, n)), *c16 = random_bf16(m * n, 3);
     mb_real *c = real_of(c16, m * n), *before = real_of(c16, m * n);
     memset(packed, 0xff, (size_t)mb_bf16_packed_count(k, n) * sizeof *packed); /* NaN: padding must be written */
@@ -120,13 +122,13 @@ Test(gemm_bf16, parts_of_a_packed_factor) {
     enum { M = 40, N = 70, K = 160, FIRST = 64, REST = K - FIRST };
     mb_bf16 *a = random_bf16(M * K, 1), *b = random_bf16(K * N, 2);
     mb_bf16 *whole = aligned(mb_bf16_packed_count(K, N)), *parts = aligned(mb_bf16_packed_count(K, N));
-    const mb_bf16_factor all = {b, N, false, false}, rest = {b + FIRST * N, N, false, false};
+    const mb_bf16_factor all = {.data = b, .stride = N}, rest = {.data = b + FIRST * N, .stride = N};
     mb_bf16_pack(&all, K, N, K, whole);
     mb_bf16_pack(&all, FIRST, N, K, parts);
     mb_bf16_pack(&rest, REST, N, K, parts + FIRST * MB_BF16_BLOCK);
     cr_expect_eq(memcmp(whole, parts, (size_t)mb_bf16_packed_count(K, N) * sizeof *whole), 0);
 
-    const mb_bf16_factor left = {a + FIRST, K, false, false};
+    const mb_bf16_factor left = {.data = a + FIRST, .stride = K};
     mb_real c[M * N];
     mb_bf16_store store = {.c = c, .stride = N, .alpha = 1};
     mb_bf16_gemm(M, N, REST, &left, (mb_bf16_packed){whole + FIRST * MB_BF16_BLOCK, K}, mb_bf16_store_real, &store);
@@ -144,23 +146,52 @@ Test(gemm_bf16, parts_of_a_packed_factor) {
 }
 
 Test(gemm_bf16, unfolding_transposes_and_pads_with_zeros) {
-    enum { M = 45, K = 70, PADDED_M = 64, PADDED_K = 96 };
+    enum { M = 45, K = 70, PADDED_M = 64, PADDED_K = 96, BLOCK = MB_BF16_BLOCK };
     mb_bf16 *a = random_bf16(K * M, 1), rows[PADDED_M * PADDED_K];
+    mb_bf16 tiles[PADDED_M * PADDED_K];
     memset(rows, 0xff, sizeof rows);
-    const mb_bf16_factor left = {a, M, true, false};
+    memset(tiles, 0xff, sizeof tiles);
+    const mb_bf16_factor left = {.data = a, .stride = M, .transposed = true};
     mb_bf16_unfold(&left, M, K, PADDED_K, rows);
+    mb_bf16_tile(&left, M, K, PADDED_K, tiles);
     for (int64_t i = 0; i < PADDED_M; i++) {
         for (int64_t l = 0; l < PADDED_K; l++) {
-            cr_assert_eq(rows[i * PADDED_K + l], i < M && l < K ? a[l * M + i] : 0, "row %ld, column %ld", (long)i, (long)l);
+            const mb_bf16 expected = i < M && l < K ? a[l * M + i] : 0;
+            cr_assert_eq(rows[i * PADDED_K + l], expected, "row %ld, column %ld", (long)i, (long)l);
+            const int64_t tile = i / BLOCK * BLOCK * PADDED_K + l / BLOCK * BLOCK * BLOCK;
+            cr_assert_eq(tiles[tile + i % BLOCK * BLOCK + l % BLOCK], expected, "row %ld, column %ld", (long)i, (long)l);
         }
     }
     free(a);
 }
 
+/* Tiles made part by part are the factor, and its product is the same to the last bit. */
+Test(gemm_bf16, a_factor_in_tiles) {
+    enum { M = 70, N = 45, K = 150, FIRST = 96, DEPTH = 160, PADDED_M = 96, BLOCK = MB_BF16_BLOCK };
+    mb_bf16 *a = random_bf16(K * M, 1), *b = random_bf16(K * N, 2);
+    mb_bf16 *tiles = aligned(PADDED_M * DEPTH), *packed = aligned(mb_bf16_packed_count(K, N));
+    const mb_bf16_factor rows = {.data = a, .stride = M, .transposed = true}, right = {.data = b, .stride = N};
+    const mb_bf16_factor rest = {.data = a + FIRST * M, .stride = M, .transposed = true};
+    const mb_bf16_factor tiled = {.data = tiles, .stride = DEPTH, .tiled = true};
+    mb_real c[2][M * N];
+    mb_bf16_tile(&rows, M, FIRST, DEPTH, tiles);
+    mb_bf16_tile(&rest, M, K - FIRST, DEPTH, tiles + FIRST * BLOCK);
+    mb_bf16_pack(&right, K, N, DEPTH, packed);
+    for (int i = 0; i < 2; i++) {
+        mb_bf16_store store = {.c = c[i], .stride = N, .alpha = 1};
+        mb_bf16_gemm(M, N, K, i == 0 ? &rows : &tiled, (mb_bf16_packed){packed, DEPTH}, mb_bf16_store_real, &store);
+    }
+    cr_expect_eq(memcmp(c[0], c[1], sizeof c[0]), 0);
+    free(a);
+    free(b);
+    free(tiles);
+    free(packed);
+}
+
 Test(gemm_bf16, does_not_depend_on_the_number_of_threads) {
     enum { M = 700, N = 300, K = 96 };
     mb_bf16 *a = random_bf16(M * K, 1), *b = random_bf16(K * N, 2), *packed = aligned(mb_bf16_packed_count(K, N));
-    const mb_bf16_factor left = {a, K, false, false}, right = {b, N, false, false};
+    const mb_bf16_factor left = {.data = a, .stride = K}, right = {.data = b, .stride = N};
     mb_real *c[3];
     mb_bf16_pack(&right, K, N, K, packed);
     for (int threads = 1; threads <= 3; threads++) {
@@ -186,19 +217,23 @@ Test(gemm_bf16, the_environment_names_a_lesser_kernel) {
     cr_expect_eq(mb_bf16_is_fast(), strcmp(mb_bf16_kernel_name(), "generic") != 0);
 }
 
-/* One block of a kernel against the sum of products, with and without sums that are there already. */
+/* One block of a kernel against the sum of products, with and without sums that are there already, A in rows or in tiles. */
 static void check_block(const mb_bf16_kernel *kernel) {
     enum { K = 96, STRIDE = 128, BLOCK = MB_BF16_BLOCK };
-    mb_bf16 *a = random_bf16(BLOCK * STRIDE, 1), *b = random_bf16(K * BLOCK, 2), *panel = aligned(K * BLOCK);
-    const mb_bf16_factor right = {b, BLOCK, false, false};
+    mb_bf16 tiles[K * BLOCK], *a = random_bf16(BLOCK * STRIDE, 1), *b = random_bf16(K * BLOCK, 2), *panel = aligned(K * BLOCK);
+    const mb_bf16_factor right = {.data = b, .stride = BLOCK};
     _Alignas(64) float sums[BLOCK * BLOCK];
+    const mb_bf16_factor left = {.data = a, .stride = STRIDE};
     mb_bf16_pack(&right, K, BLOCK, K, panel);
-    for (int add = 0; add < 2; add++) {
+    mb_bf16_tile(&left, BLOCK, K, K, tiles);
+    for (int variant = 0; variant < 4; variant++) {
+        const bool add = variant & 1;
+        const mb_bf16_lines rows = {a, STRIDE, BLOCK}, tiled = {tiles, BLOCK, BLOCK * BLOCK};
         for (int i = 0; i < BLOCK * BLOCK; i++) {
             sums[i] = (float)i / 64;
         }
         kernel->begin();
-        kernel->block(K, a, STRIDE, BLOCK, panel, add, sums);
+        kernel->block(K, variant & 2 ? tiled : rows, BLOCK, panel, add, sums);
         kernel->end();
         for (int i = 0; i < BLOCK * BLOCK; i++) {
             double sum = add ? i / 64.0 : 0;
@@ -228,6 +263,6 @@ Test(gemm_bf16, the_amx_kernel_on_any_processor) {
     }
     amx_emulator_install();
     check_block(amx);
-    cr_expect_eq(amx_emulator_n_products(), 2 * 3 * 4, "96 / 32 steps of four products, twice");
+    cr_expect_eq(amx_emulator_n_products(), 4 * 3 * 4, "four times 96 / 32 steps of four products");
 }
 #endif
