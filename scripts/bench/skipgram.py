@@ -6,7 +6,8 @@ of rated pairs (--pairs) and accuracy on analogies (--questions), by minibert's 
 largest that a process held, pages of a mapped text included.
 
 A program with word2vec.c's options takes part by --program NAME=PATH. What it prints last as "Words/sec: 123.4k" (or
-"Words/thread/sec") is taken for its rate of training.
+"Words/thread/sec") is taken for its rate of training; the environment variable SEED numbers its rounds.
+The table of five epochs: --epochs 5 --rounds 1.
 """
 import argparse
 import json
@@ -81,7 +82,8 @@ def train_program(path):
         result = subprocess.run(
             [path, "-train", text, "-output", out, "-binary", "1", "-cbow", "0", "-size", "100", "-window", "5", "-negative", "5",
              "-hs", "0", "-sample", "1e-3", "-min-count", "5", "-iter", str(epochs), "-threads", str(threads),
-             *(["-alpha", alpha] if alpha else [])], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+             *(["-alpha", alpha] if alpha else [])], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "SEED": str(seed), "OPENBLAS_NUM_THREADS": "1"})  # its own threads call the BLAS
         rates = re.findall(rb"Words(/thread)?/sec: ([0-9.]+)k", result.stdout)
         return float(rates[-1][1]) * 1000 * (threads if rates[-1][0] else 1) if rates else float("nan")
     return run
@@ -130,6 +132,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="by turns; each with a seed of its own")
+    parser.add_argument("--once", nargs="*", default=[], help="contestants that take part in the first round alone")
     parser.add_argument("--alpha", default="", help="the same first learning rate for all")
     parser.add_argument("--program", nargs="*", default=[], metavar="NAME=PATH", help="programs with word2vec.c's options")
     parser.add_argument("--only", nargs="*", help="contestants")
@@ -150,6 +153,8 @@ def main():
         records = {name: [] for name in contestants}
         for turn in range(arguments.rounds):
             for name, run in contestants.items():
+                if turn > 0 and name in arguments.once:
+                    continue
                 seconds, cpu_seconds, rate, megabytes = measure(run, text, out, arguments.threads, arguments.epochs, turn + 1,
                                                                 arguments.alpha)
                 scores = quality(arguments.minibert, out, arguments.pairs, arguments.questions)

@@ -6,7 +6,7 @@
 #include "skipgram/random_streams.h"
 #include "skipgram/text_words.h"
 
-enum { RELEASE_BYTES = 4 << 20 };
+enum { RELEASE_BYTES = 1 << 16 };
 
 void mb_example_stream_init(mb_example_stream *stream, const mb_example_source *source, int index, int n_ranges) {
     const __uint128_t n_bytes = source->text->n_bytes;

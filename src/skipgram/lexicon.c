@@ -3,12 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const int64_t MAX_WORDS = (int64_t)1 << 31; /* no more than 2^32 slots */
+
 void mb_lexicon_free(mb_lexicon *table) {
     mb_buffer_free(&table->bytes);
     free(table->ends);
     free(table->counts);
     free(table->slots);
     *table = (mb_lexicon){0};
+}
+
+void mb_lexicon_drop_counts(mb_lexicon *table) {
+    free(table->counts);
+    table->counts = NULL;
 }
 
 const char *mb_lexicon_get(const mb_lexicon *table, int64_t word, size_t *n_bytes) {
@@ -40,25 +47,32 @@ static uint64_t mix(uint64_t x) {
     return x ^ x >> 33;
 }
 
-static uint64_t hash_word(const unsigned char *bytes, size_t n_bytes) {
+static uint32_t hash_word(const unsigned char *bytes, size_t n_bytes) {
     uint64_t hash = 0, part;
     for (; n_bytes > 8; bytes += 8, n_bytes -= 8) {
         memcpy(&part, bytes, 8);
         hash = mix(hash ^ part);
     }
-    return mix(hash ^ short_word(bytes, n_bytes));
+    return (uint32_t)mix(hash ^ short_word(bytes, n_bytes));
+}
+
+static bool is_word(const mb_lexicon *table, int64_t word, const void *bytes, size_t n_bytes) {
+    size_t length;
+    const char *other = mb_lexicon_get(table, word, &length);
+    if (length != n_bytes) {
+        return false;
+    }
+    return n_bytes <= 8 ? short_word((const unsigned char *)other, length) == short_word(bytes, n_bytes)
+                        : memcmp(other, bytes, n_bytes) == 0;
 }
 
 /* The slot of a word, or the free one where it would be. */
-static mb_lexicon_slot *find_slot(const mb_lexicon *table, const void *bytes, size_t n_bytes, uint64_t hash) {
+static mb_lexicon_slot *find_slot(const mb_lexicon *table, const void *bytes, size_t n_bytes, uint32_t hash) {
     uint64_t at = hash & (table->n_slots - 1);
     while (table->slots[at].entry) {
         const mb_lexicon_slot *slot = &table->slots[at];
-        if (slot->hash == hash && slot->n_bytes == n_bytes) {
-            size_t length;
-            if (n_bytes <= 8 || memcmp(mb_lexicon_get(table, (int64_t)slot->entry - 1, &length), bytes, n_bytes) == 0) {
-                break;
-            }
+        if (slot->hash == hash && is_word(table, (int64_t)slot->entry - 1, bytes, n_bytes)) {
+            break;
         }
         at = (at + 1) & (table->n_slots - 1);
     }
@@ -114,22 +128,19 @@ int64_t mb_lexicon_add(mb_lexicon *table, const void *bytes, size_t n_bytes, int
     if ((uint64_t)table->n * 3 + 3 > table->n_slots * 2 && !grow_slots(table)) {
         return -1;
     }
-    if (n_bytes > UINT32_MAX) {
-        return -1;
-    }
-    const uint64_t hash = hash_word(bytes, n_bytes);
+    const uint32_t hash = hash_word(bytes, n_bytes);
     mb_lexicon_slot *slot = find_slot(table, bytes, n_bytes, hash);
     if (slot->entry) {
         table->counts[slot->entry - 1] += count;
         return (int64_t)slot->entry - 1;
     }
-    if (table->n >= UINT32_MAX - 1 || (table->n == table->capacity && !grow_words(table)) ||
+    if (table->n >= MAX_WORDS || (table->n == table->capacity && !grow_words(table)) ||
         !mb_buffer_append(&table->bytes, bytes, n_bytes)) {
         return -1;
     }
     table->ends[table->n] = table->bytes.n_bytes;
     table->counts[table->n] = count;
-    *slot = (mb_lexicon_slot){hash, (uint32_t)n_bytes, (uint32_t)(table->n + 1)};
+    *slot = (mb_lexicon_slot){hash, (uint32_t)(table->n + 1)};
     return table->n++;
 }
 

@@ -5,11 +5,14 @@
 
 /* Vectors of the compiler's own (GCC and clang): the same source is AVX2 and AVX-512. */
 #ifdef __AVX512F__
-enum { LANES = 16 };
-typedef float vec __attribute__((vector_size(64), aligned(64), may_alias));
+#include <immintrin.h>
+enum { LANES = 16, TILE_IN = 4 };
+typedef float vec __attribute__((vector_size(64), may_alias));
+typedef float row_vec __attribute__((vector_size(64), aligned(16), may_alias)); /* in a row, aligned as rows are */
 #else
-enum { LANES = 8 };
-typedef float vec __attribute__((vector_size(32), aligned(32), may_alias));
+enum { LANES = 8, TILE_IN = 2 };
+typedef float vec __attribute__((vector_size(32), may_alias));
+typedef float row_vec __attribute__((vector_size(32), aligned(16), may_alias));
 #endif
 typedef float vec8 __attribute__((vector_size(32), aligned(32), may_alias));
 typedef int32_t int8 __attribute__((vector_size(32), aligned(32), may_alias));
@@ -17,12 +20,29 @@ typedef float vec4 __attribute__((vector_size(16), aligned(16), may_alias));
 typedef double dvec8 __attribute__((vector_size(64)));
 
 /* Outputs held in registers at once: 6 outputs, their 6 sums and 3 more vectors fill the 16 of AVX2. Skip-Gram with 5
- * negatives has 6. */
+ * negatives has 6. Products of TILE_IN inputs with them have as many sums as there is room for: 12 of 16, and 24 of AVX-512's
+ * 32. */
 enum { TILE_OUT = 6, STEP_LANES = 8 };
 #define ALWAYS static inline __attribute__((always_inline))
 
-ALWAYS vec load(const float *at) {
-    return *(const vec *)at;
+/* LANES numbers of a row or, at its end, MB_ROW_FLOATS and zeros. */
+ALWAYS vec load(const float *at, int n) {
+    if (n == LANES) {
+        return *(const row_vec *)at;
+    }
+    const vec4 x = *(const vec4 *)at;
+#ifdef __AVX512F__
+    return (vec)_mm512_zextps128_ps512(x); /* gcc 12 would make a shuffle by way of memory */
+#else
+    return __builtin_shufflevector(x, (vec4){0}, 0, 1, 2, 3, 4, 5, 6, 7);
+#endif
+}
+ALWAYS void add(float *at, vec x, int n) {
+    if (n == LANES) {
+        *(row_vec *)at += x;
+    } else {
+        *(vec4 *)at += __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    }
 }
 ALWAYS vec broadcast(float x) {
     return x - (vec){0};
@@ -51,23 +71,36 @@ ALWAYS vec4 sum_lanes(vec a16, vec b16, vec c16, vec d16) {
     return __builtin_shufflevector(abcd, abcd, 0, 1, 2, 3) + __builtin_shufflevector(abcd, abcd, 4, 5, 6, 7);
 }
 
-/* f of `n_in` (1 or 2) inputs and `n_out` outputs, constants where this is inlined; `step` has STEP_LANES floats for an input
- * at least, `pitch` from one input to the next. */
-ALWAYS void dot_tile(const float *const *in, int n_in, const float *const *out, int n_out, int64_t width, float *step,
-                     int pitch) {
-    vec sum[2][8] = {{{0}}};
-    for (int64_t d = 0; d < width; d += LANES) {
-        const vec in0 = load(in[0] + d), in1 = n_in > 1 ? load(in[1] + d) : in0;
+ALWAYS void dot_column(const float *const *in, int n_in, const float *const *out, int n_out, int64_t d, int n,
+                       vec sum[TILE_IN][8]) {
+    vec x[TILE_IN];
+#pragma GCC unroll 4
+    for (int i = 0; i < n_in; i++) {
+        x[i] = load(in[i] + d, n);
+    }
 #pragma GCC unroll 8
-        for (int o = 0; o < n_out; o++) {
-            const vec row = load(out[o] + d);
-            sum[0][o] += in0 * row;
-            if (n_in > 1) {
-                sum[1][o] += in1 * row;
-            }
+    for (int o = 0; o < n_out; o++) {
+        const vec row = load(out[o] + d, n);
+#pragma GCC unroll 4
+        for (int i = 0; i < n_in; i++) {
+            sum[i][o] += x[i] * row;
         }
     }
-#pragma GCC unroll 2
+}
+
+/* f of `n_in` (1, 2 or TILE_IN) inputs and `n_out` outputs, constants where this is inlined; `step` has STEP_LANES floats for
+ * an input at least, `pitch` from one input to the next. */
+ALWAYS void dot_tile(const float *const *in, int n_in, const float *const *out, int n_out, int64_t width, float *step,
+                     int pitch) {
+    vec sum[TILE_IN][8] = {{{0}}};
+    int64_t d = 0;
+    for (; d + LANES <= width; d += LANES) {
+        dot_column(in, n_in, out, n_out, d, LANES, sum);
+    }
+    for (; d < width; d += MB_ROW_FLOATS) {
+        dot_column(in, n_in, out, n_out, d, MB_ROW_FLOATS, sum);
+    }
+#pragma GCC unroll 4
     for (int i = 0; i < n_in; i++) {
         *(vec4 *)(step + i * pitch) = sum_lanes(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
         if (n_out > 4) {
@@ -76,16 +109,16 @@ ALWAYS void dot_tile(const float *const *in, int n_in, const float *const *out, 
     }
 }
 
-/* One vector's width of all inputs and `n_out` outputs: u_o and their changes stay in registers while the inputs pass. */
-ALWAYS void update_column(const mb_pairs *p, int64_t d, int begin, int n_out, const float *step, int pitch, vec *later) {
+/* `n` numbers of all inputs and `n_out` outputs: u_o and their changes stay in registers while the inputs pass. */
+ALWAYS void update_column(const mb_pairs *p, int64_t d, int n, int begin, int n_out, const float *step, int pitch, vec *later) {
     vec row[TILE_OUT], change[TILE_OUT];
 #pragma GCC unroll 8
     for (int o = 0; o < n_out; o++) {
-        row[o] = load(p->out[begin + o] + d);
+        row[o] = load(p->out[begin + o] + d, n);
         change[o] = (vec){0};
     }
     for (int i = 0; i < p->n_in; i++) {
-        const vec in = load(p->in[i] + d);
+        const vec in = load(p->in[i] + d, n);
         vec in_change = {0};
 #pragma GCC unroll 8
         for (int o = 0; o < n_out; o++) {
@@ -96,18 +129,22 @@ ALWAYS void update_column(const mb_pairs *p, int64_t d, int begin, int n_out, co
         if (later) {
             later[i] += in_change;
         } else {
-            *(vec *)(p->in_sum[i] + d) += in_change;
+            add(p->in_sum[i] + d, in_change, n);
         }
     }
 #pragma GCC unroll 8
     for (int o = 0; o < n_out; o++) {
-        *(vec *)(p->out_sum[begin + o] + d) += change[o];
+        add(p->out_sum[begin + o] + d, change[o], n);
     }
 }
 
 ALWAYS void update_tile(const mb_pairs *p, int64_t width, int n_out, const float *step, int pitch) {
-    for (int64_t d = 0; d < width; d += LANES) {
-        update_column(p, d, 0, n_out, step, pitch, NULL);
+    int64_t d = 0;
+    for (; d + LANES <= width; d += LANES) {
+        update_column(p, d, LANES, 0, n_out, step, pitch, NULL);
+    }
+    for (; d < width; d += MB_ROW_FLOATS) {
+        update_column(p, d, MB_ROW_FLOATS, 0, n_out, step, pitch, NULL);
     }
 }
 
@@ -134,22 +171,43 @@ ALWAYS void update_tile(const mb_pairs *p, int64_t width, int n_out, const float
         break;                 \
     }
 
+/* `n` (1, 2 or TILE_IN) inputs from `i` on, and one tile's outputs. */
+ALWAYS void dot_outputs(mb_pairs *p, int i, int n, int tile, int64_t width, int pitch) {
+    const int begin = tile * TILE_OUT, left = p->n_out - begin, n_out = left < TILE_OUT ? left : TILE_OUT;
+    float *step = p->step + i * pitch + tile * STEP_LANES;
+#define DOT(n_out) dot_tile(p->in + i, n, p->out + begin, n_out, width, step, pitch)
+    WITH_CONSTANT(n_out, DOT)
+}
+
 /* `step` of an input: a tile's outputs in STEP_LANES floats, tile after tile. */
 static void dots(mb_pairs *p, int64_t width, int n_tiles) {
     const int pitch = n_tiles * STEP_LANES;
     for (int t = 0; t < n_tiles; t++) {
-        const int begin = t * TILE_OUT, left = p->n_out - begin, n_out = left < TILE_OUT ? left : TILE_OUT;
         int i = 0;
+        for (; i + TILE_IN <= p->n_in; i += TILE_IN) {
+            dot_outputs(p, i, TILE_IN, t, width, pitch);
+        }
         for (; i + 2 <= p->n_in; i += 2) {
-            float *step = p->step + i * pitch + t * STEP_LANES;
-#define DOT_TWO(n) dot_tile(p->in + i, 2, p->out + begin, n, width, step, pitch)
-            WITH_CONSTANT(n_out, DOT_TWO)
+            dot_outputs(p, i, 2, t, width, pitch);
         }
         if (i < p->n_in) {
-            float *step = p->step + i * pitch + t * STEP_LANES;
-#define DOT_ONE(n) dot_tile(p->in + i, 1, p->out + begin, n, width, step, pitch)
-            WITH_CONSTANT(n_out, DOT_ONE)
+            dot_outputs(p, i, 1, t, width, pitch);
         }
+    }
+}
+
+/* The inputs must not change before the last tile has read them. */
+ALWAYS void update_tiles(const mb_pairs *p, int64_t d, int n, int n_tiles) {
+    vec later[MB_PAIRS_MAX_IN];
+    memset(later, 0, (size_t)p->n_in * sizeof *later);
+    for (int t = 0; t < n_tiles; t++) {
+        const int begin = t * TILE_OUT, left = p->n_out - begin, n_out = left < TILE_OUT ? left : TILE_OUT;
+        const float *step = p->step + t * STEP_LANES;
+#define UPDATE_COLUMN(n_out) update_column(p, d, n, begin, n_out, step, n_tiles *STEP_LANES, later)
+        WITH_CONSTANT(n_out, UPDATE_COLUMN)
+    }
+    for (int i = 0; i < p->n_in; i++) {
+        add(p->in_sum[i] + d, later[i], n);
     }
 }
 
@@ -159,19 +217,12 @@ static void update(const mb_pairs *p, int64_t width, int n_tiles) {
         WITH_CONSTANT(p->n_out, UPDATE)
         return;
     }
-    /* The inputs must not change before the last tile has read them. */
-    vec later[MB_PAIRS_MAX_IN];
-    for (int64_t d = 0; d < width; d += LANES) {
-        memset(later, 0, (size_t)p->n_in * sizeof *later);
-        for (int t = 0; t < n_tiles; t++) {
-            const int begin = t * TILE_OUT, left = p->n_out - begin, n_out = left < TILE_OUT ? left : TILE_OUT;
-            const float *step = p->step + t * STEP_LANES;
-#define UPDATE_COLUMN(n) update_column(p, d, begin, n, step, n_tiles *STEP_LANES, later)
-            WITH_CONSTANT(n_out, UPDATE_COLUMN)
-        }
-        for (int i = 0; i < p->n_in; i++) {
-            *(vec *)(p->in_sum[i] + d) += later[i];
-        }
+    int64_t d = 0;
+    for (; d + LANES <= width; d += LANES) {
+        update_tiles(p, d, LANES, n_tiles);
+    }
+    for (; d < width; d += MB_ROW_FLOATS) {
+        update_tiles(p, d, MB_ROW_FLOATS, n_tiles);
     }
 }
 

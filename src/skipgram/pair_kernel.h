@@ -16,7 +16,7 @@
 
 enum { MB_PAIRS_MAX_IN = 128, MB_PAIRS_MAX_OUT = 126, MB_PAIRS_STEP_FLOATS = 168 };
 /* Rows are this many floats apart or a multiple of it, aligned to as many, and zero behind their width. */
-enum { MB_ROW_FLOATS = 16 };
+enum { MB_ROW_FLOATS = 4 };
 
 /* What a call reads and where it adds. For training in place in_sum is in and out_sum is out; else the sums are gradients
  * times alpha, added to rows of their own. A row given twice gets both its changes. */
@@ -35,7 +35,8 @@ typedef struct mb_loss_sum {
 } mb_loss_sum;
 double mb_loss_sum_get(const mb_loss_sum *loss);
 
-/* `width` floats a row. Adds the losses of the n_in * n_out pairs, as they were before the change. */
+/* `width` floats a row, taken up to a multiple of MB_ROW_FLOATS. Adds the losses of the n_in * n_out pairs, as they were before
+ * the change. */
 void mb_pairs_train(mb_pairs *pairs, int64_t width, float alpha, mb_loss_sum *loss);
 
 #endif

@@ -88,6 +88,10 @@ static mb_status read_text(run *r, mb_error *error) {
     return status;
 }
 
+static mb_word_format format_of(const mb_skipgram_options *options) {
+    return options->binary ? MB_WORD_FORMAT_BINARY : (mb_word_format)options->format;
+}
+
 static mb_status prepare_sampling(run *r, mb_error *error) {
     const mb_lexicon *words = &r->vocabulary.words;
     r->keep = calloc((size_t)words->n, sizeof *r->keep);
@@ -102,6 +106,9 @@ static mb_status prepare_sampling(run *r, mb_error *error) {
     if (status == MB_OK) {
         const mb_subword_options subwords = subword_options(r->options);
         status = mb_subwords_init(&r->subwords, &subwords, words, error);
+    }
+    if (!r->options->save_vocabulary && format_of(r->options) != MB_WORD_FORMAT_NPY) { /* which has them beside it */
+        mb_lexicon_drop_counts(&r->vocabulary.words);
     }
     return status;
 }
@@ -182,7 +189,7 @@ static mb_status save(run *r, mb_error *error) {
     const mb_skipgram_options *options = r->options;
     const mb_lexicon *words = &r->vocabulary.words;
     const int64_t width = r->model.width, stride = r->model.stride;
-    const mb_word_format format = options->binary ? MB_WORD_FORMAT_BINARY : (mb_word_format)options->format;
+    const mb_word_format format = format_of(options);
     mb_status status = MB_OK;
     if (options->save_ngrams) { /* before the words' rows take in their n-grams, which stay as they are */
         status =

@@ -67,6 +67,7 @@ static void count_range(counting *c, int range) {
             }
         }
     }
+    mb_text_release(c->text, reported, at);
 }
 
 /* Adds all tables to the first. */

@@ -32,8 +32,15 @@ static float *allocate_zeros(int64_t n_rows, int64_t stride) {
     return rows;
 }
 
+/* Whole cache lines where they cost little: no load crosses two, and no line is two threads'. */
+static int64_t padded(int64_t width) {
+    enum { FREE_PART = 20 };
+    const int64_t lines = (width + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
+    return lines - width <= width / FREE_PART ? lines : (width + MB_ROW_FLOATS - 1) / MB_ROW_FLOATS * MB_ROW_FLOATS;
+}
+
 mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *error) {
-    model->stride = (model->width + MB_ROW_FLOATS - 1) / MB_ROW_FLOATS * MB_ROW_FLOATS;
+    model->stride = padded(model->width);
     model->in = allocate_zeros(model->n_in_rows, model->stride);
     model->out = allocate_zeros(model->n_out_rows, model->stride);
     if (!model->in || !model->out) {
@@ -192,7 +199,7 @@ void mb_word_step_train(mb_word_step *step, const mb_word_model *model, const mb
     } else {
         set_hidden_inputs(step, model, example);
     }
-    mb_pairs_train(&step->pairs, model->width, alpha, &step->loss);
+    mb_pairs_train(&step->pairs, model->stride, alpha, &step->loss);
     step->n_pairs += step->pairs.n_in;
     if (!is_direct) {
         spread_hidden(step, model, example);
@@ -230,7 +237,7 @@ bool mb_word_step_compute(mb_word_step *step, const mb_word_model *model, const 
     } else {
         set_hidden_inputs(step, model, example);
     }
-    mb_pairs_train(pairs, model->width, alpha, &step->loss);
+    mb_pairs_train(pairs, model->stride, alpha, &step->loss);
     step->n_pairs += pairs->n_in;
     const float share = input_share(model, example);
     for (int k = 0; fine && k < example->n_in; k++) {
