@@ -51,12 +51,17 @@ with open(out, "w") as file:
 
 
 def prepare(corpus, n_bytes, path):
-    """Lower-case letters and single spaces; returns the number of words."""
-    with open(corpus, encoding="utf-8", errors="replace") as file:
-        text = re.sub("[^a-z]+", " ", file.read(2 * n_bytes).lower())[:n_bytes]
-    with open(path, "w") as file:
-        file.write(text)
-    return len(text.split())
+    """Lower-case letters and single spaces; returns the number of words. Piece by piece: the largest memory of a contestant is
+    not less than this process held when it was started."""
+    n_written, n_words, last = 0, 0, ""
+    with open(corpus, encoding="utf-8", errors="replace") as file, open(path, "w") as out:
+        while n_written < n_bytes and (piece := file.read(1 << 20)):
+            letters = re.sub("[^a-z]+", " ", piece.lower())
+            letters = letters[last == " " and letters.startswith(" "):][:n_bytes - n_written]
+            n_words += len(letters.split()) - (last.isalpha() and letters[:1].isalpha())
+            n_written, last = n_written + len(letters), letters[-1:] or last
+            out.write(letters)
+    return n_words
 
 
 def train_minibert(minibert, extra):
