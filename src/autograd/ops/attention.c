@@ -160,7 +160,9 @@ static void turn(const mb_rotary_table *table, int64_t position, mb_real sign, c
 
 /* What one thread works in. */
 typedef struct scratch {
-    mb_real *p, *r;       /* a block's rows of P and R; r in backward alone */
+    mb_real *p;           /* a block's rows of S, then P */
+    part r;               /* its rows of R as a product takes them, and on a bf16 tape at last of dS */
+    mb_real *d;           /* of dR, then dS: in backward alone */
     mb_real *q, *k;       /* (T,D) turned: with rotary positions alone */
     mb_real *dq;          /* a block's gradient of q, and in backward where it is turned back, or bf16: */
     mb_real *dk, *dvalue; /* the gradients of all k and v */
@@ -190,6 +192,18 @@ static part head_of_context(void *context, mb_dtype dtype, const head_view *v) {
     return part_at((part){context, v->width, dtype}, v->start, v->head * v->size);
 }
 
+/* The first rows of a scratch, each of the block's keys. */
+static part rows_of_block(part rows, const query_block *b) {
+    return (part){rows.data, b->n_keys, rows.dtype};
+}
+
+/* Rounds a row that was made in mb_real; on an fp32 tape there is nothing to round and `out` is the row itself. */
+static void round_row(const mb_real *row, int64_t n, part out) {
+    if (out.dtype == MB_BF16) {
+        mb_bf16_write(row, n, out.data);
+    }
+}
+
 static void forward_head(const attention_saved *saved, const head_view *v, void *qkv, void *context, const scratch *mine) {
     const part q = positioned(saved, v, head_of(qkv, saved->dtype, v, 0), mine->q, mine->row);
     const part k = positioned(saved, v, head_of(qkv, saved->dtype, v, 1), mine->k, mine->row);
@@ -197,9 +211,9 @@ static void forward_head(const attention_saved *saved, const head_view *v, void 
     const mb_real scale = 1 / mb_sqrt((mb_real)v->size);
     for (int64_t first = 0; first < v->length; first += saved->block) {
         const query_block b = block_at(saved, v->length, first);
-        const part p = real_part(mine->p, b.n_keys);
+        const part r = rows_of_block(mine->r, &b);
         multiply(mine->packed, false, true, b.n, b.n_keys, v->size, scale, part_at(q, first, 0), part_at(k, b.first_key, 0), 0,
-                 p);
+                 real_part(mine->p, b.n_keys));
         for (int64_t i = 0; i < b.n; i++) {
             mb_real *row = mine->p + i * b.n_keys;
             const columns seen = columns_of(saved, &b, i);
@@ -211,13 +225,31 @@ static void forward_head(const attention_saved *saved, const head_view *v, void 
             if (saved->drops) {
                 mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
             }
+            round_row(row, b.n_keys, part_at(r, i, 0));
         }
-        multiply(mine->packed, false, false, b.n, v->size, b.n_keys, 1, p, part_at(value, b.first_key, 0), 0,
+        multiply(mine->packed, false, false, b.n, v->size, b.n_keys, 1, r, part_at(value, b.first_key, 0), 0,
                  part_at(out, first, 0));
     }
 }
 
-/* From dR to scale-free dS, in place, given P. */
+/* From dR to dP, in place: what was dropped is 0 in R. (So is what is too small for R, and P dP then is as small.) */
+static void undrop_row(part r, mb_real scale, int64_t n, mb_real *restrict d) {
+    if (r.dtype == MB_BF16) {
+        const mb_bf16 *restrict kept = r.data;
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            d[j] = kept[j] != 0 ? d[j] * scale : 0;
+        }
+    } else {
+        const mb_real *restrict kept = r.data;
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            d[j] = kept[j] != 0 ? d[j] * scale : 0;
+        }
+    }
+}
+
+/* From dP to scale-free dS, in place, given P. */
 static void softmax_backward_row(const mb_real *restrict p, mb_real *restrict d, int64_t n) {
     mb_real dot = 0;
 #pragma omp simd reduction(+ : dot)
@@ -241,9 +273,13 @@ static void probabilities_again(const attention_saved *saved, const head_view *v
             row[j] = mb_exp(row[j] - log_sum_exp);
         }
         clear_other_columns(row, seen, b->n_keys);
+        mb_real *dropped = mine->d + i * b->n_keys; /* where d is not yet */
+        const part r = part_at(rows_of_block(mine->r, b), i, 0);
         if (saved->drops) {
-            mb_dropout_row(&saved->site, mask_row(v, b->first + i), b->n_keys, row, mine->r + i * b->n_keys);
+            dropped = r.dtype == MB_BF16 ? dropped : r.data;
+            mb_dropout_row(&saved->site, mask_row(v, b->first + i), b->n_keys, row, dropped);
         }
+        round_row(saved->drops ? dropped : row, b->n_keys, r);
     }
 }
 
@@ -274,18 +310,21 @@ static void clear_collected(const collected *c, const head_view *v) {
     }
 }
 
-/* Given P and R of a block, dP and then scale-free dS, in mine->r. */
-static void score_gradients(const attention_saved *saved, const head_view *v, const query_block *b, part dout, part value,
+/* Given P and R of a block, dP and then scale-free dS, as a product takes it. */
+static part score_gradients(const attention_saved *saved, const head_view *v, const query_block *b, part dout, part value,
                             const scratch *mine) {
     multiply(mine->packed, false, true, b->n, b->n_keys, v->size, 1, dout, part_at(value, b->first_key, 0), 0,
-             real_part(mine->r, b->n_keys));
+             real_part(mine->d, b->n_keys));
+    const part r = rows_of_block(mine->r, b);
     for (int64_t i = 0; i < b->n; i++) { /* R = dropout(P), P = softmax(S); P is 0 outside of what the query sees */
-        mb_real *row = mine->r + i * b->n_keys;
+        mb_real *row = mine->d + i * b->n_keys;
         if (saved->drops) {
-            mb_dropout_row(&saved->site, mask_row(v, b->first + i), b->n_keys, row, row);
+            undrop_row(part_at(r, i, 0), saved->site.scale, b->n_keys, row);
         }
         softmax_backward_row(mine->p + i * b->n_keys, row, b->n_keys);
+        round_row(row, b->n_keys, part_at(r, i, 0));
     }
+    return r.dtype == MB_BF16 ? r : real_part(mine->d, b->n_keys);
 }
 
 static void backward_head(const attention_saved *saved, const head_view *v, void *qkv, void *dcontext, void *dqkv, mb_real beta,
@@ -307,20 +346,19 @@ static void backward_head(const attention_saved *saved, const head_view *v, void
         const mb_real adds = saved->options.is_local || first > 0 ? 1 : sums.beta;
         const part dout = part_at(dcontext_head, first, 0), block_q = part_at(q, first, 0),
                    block_k = part_at(k, b.first_key, 0);
-        const part p = real_part(mine->p, b.n_keys), r = real_part(mine->r, b.n_keys);
-        multiply(mine->packed, false, true, b.n, b.n_keys, v->size, scale, block_q, block_k, 0, p);
+        multiply(mine->packed, false, true, b.n, b.n_keys, v->size, scale, block_q, block_k, 0, real_part(mine->p, b.n_keys));
         probabilities_again(saved, v, &b, mine);
         /* O = R V */
-        multiply(mine->packed, true, false, b.n_keys, v->size, b.n, 1, saved->drops ? r : p, dout, adds,
+        multiply(mine->packed, true, false, b.n_keys, v->size, b.n, 1, rows_of_block(mine->r, &b), dout, adds,
                  part_at(sums.dvalue, b.first_key, 0));
-        score_gradients(saved, v, &b, dout, value, mine);
+        const part ds = score_gradients(saved, v, &b, dout, value, mine);
         /* S = scale Q K^T */
-        multiply(mine->packed, false, false, b.n, v->size, b.n_keys, scale, r, block_k, turned ? 0 : beta,
+        multiply(mine->packed, false, false, b.n, v->size, b.n_keys, scale, ds, block_k, turned ? 0 : beta,
                  turned ? real_part(mine->dq, v->size) : part_at(dq, first, 0));
         if (turned) {
             put_back(saved, true, first, b.n, v->size, mine->dq, beta, part_at(dq, first, 0));
         }
-        multiply(mine->packed, true, false, b.n_keys, v->size, b.n, scale, r, block_q, adds, part_at(sums.dk, b.first_key, 0));
+        multiply(mine->packed, true, false, b.n_keys, v->size, b.n, scale, ds, block_q, adds, part_at(sums.dk, b.first_key, 0));
     }
     if (apart) {
         put_back(saved, turned, 0, v->length, v->size, mine->dk, beta, dk);
@@ -330,7 +368,7 @@ static void backward_head(const attention_saved *saved, const head_view *v, void
 
 /* The scratch of all threads, in one piece; `share` is what each gets. In numbers; 0: a part that is not needed. */
 typedef struct scratch_plan {
-    int64_t scores, turned, block, apart, packed, share;
+    int64_t scores, kept, turned, block, apart, packed, share; /* kept: R where it is not P itself */
     mb_real *memory;
 } scratch_plan;
 
@@ -342,12 +380,17 @@ static bool plan_scratch(mb_tape *tape, const attention_saved *saved, bool backw
     const int64_t per_line = CACHE_LINE / (int64_t)sizeof(mb_real);
     /* K or V of all keys, or the block's rows of Q or dO */
     const int64_t packed = mb_bf16_padded(keys > rows ? keys : rows) * mb_bf16_padded(size);
+    const int64_t halves = (int64_t)(sizeof(mb_real) / sizeof(mb_bf16));
     *plan = (scratch_plan){.scores = rows * keys,
+                           .kept = bf16                       ? (rows * keys + halves - 1) / halves
+                                   : backward && saved->drops ? rows * keys
+                                                              : 0,
                            .turned = turned ? longest * size : 0,
                            .block = turned && backward ? rows * size : 0,
                            .apart = (turned || bf16) && backward ? longest * size : 0,
-                           .packed = bf16 ? packed * (int64_t)sizeof(mb_bf16) / (int64_t)sizeof(mb_real) : 0};
-    plan->share = plan->packed + plan->scores * (backward ? 2 : 1) + 2 * plan->turned + plan->block + 2 * plan->apart + size;
+                           .packed = bf16 ? packed / halves : 0};
+    plan->share =
+        plan->packed + plan->kept + plan->scores * (backward ? 2 : 1) + 2 * plan->turned + plan->block + 2 * plan->apart + size;
     plan->share = (plan->share + per_line - 1) / per_line * per_line;
     plan->memory = mb_tape_alloc(tape, (size_t)(mb_tape_max_threads() * plan->share), sizeof *plan->memory);
     return plan->memory != NULL;
@@ -364,7 +407,9 @@ static scratch my_scratch(const attention_saved *saved, const scratch_plan *plan
     scratch mine = {.packed = plan->packed > 0 ? (mb_bf16 *)(void *)at : NULL, .apart = plan->apart > 0};
     at += plan->packed;
     mine.p = take(&at, plan->scores);
-    mine.r = take(&at, backward ? plan->scores : 0);
+    mb_real *kept = take(&at, plan->kept);
+    mine.r = (part){plan->kept > 0 ? kept : mine.p, 0, saved->dtype};
+    mine.d = take(&at, backward ? plan->scores : 0);
     mine.q = take(&at, plan->turned);
     mine.k = take(&at, plan->turned);
     mine.dq = take(&at, plan->block);
