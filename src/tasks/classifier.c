@@ -113,9 +113,13 @@ void mb_classifier_set_free(mb_classifier_set *set) {
 
 /* --- batches --- */
 
+/* A batch is computed in parts of whole examples of at most so many tokens (or of one example that is longer): activations stay
+ * in the outer cache, and memory does not grow with the batch. */
+enum { PART_TOKENS = 4096 };
+
 mb_status mb_classifier_batch_new(const mb_classifier_set *set, int64_t batch_size, mb_classifier_batch *out, mb_error *error) {
-    const int64_t n = batch_size < set->n ? batch_size : set->n;
-    const size_t n_tokens = (size_t)n * (size_t)set->max_length;
+    const int64_t n = batch_size < set->n ? batch_size : set->n, all = n * set->max_length;
+    const size_t n_tokens = (size_t)(all < PART_TOKENS || n == 1 ? all : PART_TOKENS + set->max_length);
     *out = (mb_classifier_batch){.capacity = (int32_t)n};
     out->ids = calloc(n_tokens + 1, sizeof *out->ids);
     out->types = calloc(n_tokens + 1, sizeof *out->types);
@@ -136,27 +140,38 @@ void mb_classifier_batch_free(mb_classifier_batch *batch) {
     *batch = (mb_classifier_batch){0};
 }
 
-static void batch_begin(mb_classifier_batch *batch) {
-    batch->n = batch->max_length = 0;
-    batch->n_tokens = 0;
+/* The most parts that a batch can have: two neighbours together are longer than PART_TOKENS. */
+static int64_t max_parts(const mb_classifier_set *set, int64_t batch_size) {
+    const int64_t n_tokens = batch_size * set->max_length, most = 2 * n_tokens / PART_TOKENS + 1;
+    return n_tokens <= PART_TOKENS ? 1 : most < batch_size ? most : batch_size;
 }
 
-static void batch_add(mb_classifier_batch *batch, const mb_classifier_set *set, int64_t example) {
+static void part_begin(mb_classifier_batch *part) {
+    part->n = part->max_length = 0;
+    part->n_tokens = 0;
+}
+
+/* False: the part is full. */
+static bool part_add(mb_classifier_batch *part, const mb_classifier_set *set, int64_t example) {
     const int64_t begin = set->starts[example], length = set->starts[example + 1] - begin;
-    memcpy(batch->ids + batch->n_tokens, set->ids + begin, (size_t)length * sizeof *batch->ids);
-    memcpy(batch->types + batch->n_tokens, set->types + begin, (size_t)length * sizeof *batch->types);
-    batch->labels[batch->n] = set->labels != NULL ? set->labels[example] : 0;
-    batch->n_tokens += length;
-    batch->offsets[++batch->n] = (int32_t)batch->n_tokens;
-    batch->max_length = length > batch->max_length ? (int32_t)length : batch->max_length;
+    if (part->n == part->capacity || (part->n > 0 && part->n_tokens + length > PART_TOKENS)) {
+        return false;
+    }
+    memcpy(part->ids + part->n_tokens, set->ids + begin, (size_t)length * sizeof *part->ids);
+    memcpy(part->types + part->n_tokens, set->types + begin, (size_t)length * sizeof *part->types);
+    part->labels[part->n] = set->labels != NULL ? set->labels[example] : 0;
+    part->n_tokens += length;
+    part->offsets[++part->n] = (int32_t)part->n_tokens;
+    part->max_length = length > part->max_length ? (int32_t)length : part->max_length;
+    return true;
 }
 
-static mb_tensor *forward(mb_model *model, mb_tape *tape, const mb_classifier_batch *batch) {
+static mb_tensor *forward(mb_model *model, mb_tape *tape, const mb_classifier_batch *part) {
     const mb_model_input input = {
-        .n_tokens = batch->n_tokens,
-        .ids = batch->ids,
-        .types = batch->types,
-        .sequences = {.n = batch->n, .offsets = batch->offsets, .max_length = batch->max_length},
+        .n_tokens = part->n_tokens,
+        .ids = part->ids,
+        .types = part->types,
+        .sequences = {.n = part->n, .offsets = part->offsets, .max_length = part->max_length},
     };
     mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
     return mb_model_classifier_logits(model, tape, &input, hidden);
@@ -172,15 +187,11 @@ static int64_t batch_count(const mb_classifier_set *set, int64_t batch_size, int
     return set->n - begin < batch_size ? set->n - begin : batch_size;
 }
 
-static void draw_batch(mb_classifier_batch *batch, const mb_classifier_set *set, uint64_t seed, int64_t index) {
-    const int64_t per_epoch = mb_classifier_batches_per_epoch(set, batch->capacity);
-    const int64_t first = index % per_epoch * batch->capacity, count = batch_count(set, batch->capacity, index);
-    batch_begin(batch);
-    for (int64_t i = 0; i < count; i++) {
-        batch_add(batch, set,
-                  (int64_t)mb_rng_permute(seed, MB_STREAM_SHUFFLE, (uint32_t)(index / per_epoch), (uint64_t)(first + i),
-                                          (uint64_t)set->n));
-    }
+/* Example number i of batch `index`. */
+static int64_t draw_example(const mb_classifier_set *set, int64_t batch_size, uint64_t seed, int64_t index, int64_t i) {
+    const int64_t per_epoch = mb_classifier_batches_per_epoch(set, batch_size);
+    return (int64_t)mb_rng_permute(seed, MB_STREAM_SHUFFLE, (uint32_t)(index / per_epoch),
+                                   (uint64_t)(index % per_epoch * batch_size + i), (uint64_t)set->n);
 }
 
 static int32_t argmax(const mb_real *row, int32_t n) {
@@ -191,29 +202,59 @@ static int32_t argmax(const mb_real *row, int32_t n) {
     return best;
 }
 
-mb_status mb_classifier_accumulate(mb_model *model, mb_tape *tape, const mb_classifier_set *set, mb_classifier_batch *batch,
-                                   int64_t grad_accum, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error) {
+/* Adds the gradient of one part. `number`: no other part of the run has it; dropout goes by it. */
+static mb_status learn_part(const mb_classifier_trainee *trainee, const mb_classifier_batch *part, int64_t number,
+                            mb_step_sums *sums, mb_error *error) {
+    if (trainee->optimizer != NULL) {
+        mb_optimizer_touch(trainee->optimizer, mb_model_params(trainee->model), part->ids, part->n_tokens);
+    }
+    mb_tape_begin(trainee->tape, trainee->seed, (uint64_t)number);
+    mb_tensor *logits = forward(trainee->model, trainee->tape, part);
+    mb_tensor *loss = mb_cross_entropy(trainee->tape, logits, part->labels, 1.0 / (double)sums->n_targets);
+    if (loss == NULL || mb_tape_backward(trainee->tape, loss) != MB_OK) {
+        return out_of_memory(error);
+    }
+    const int32_t n_classes = (int32_t)logits->dims[1];
+    for (int32_t b = 0; b < part->n; b++) {
+        sums->n_correct += argmax(mb_tensor_real(logits) + (int64_t)b * n_classes, n_classes) == part->labels[b];
+    }
+    sums->loss += (double)mb_tensor_real(loss)[0];
+    sums->n_tokens += part->n_tokens;
+    return MB_OK;
+}
+
+static mb_status learn_batch(const mb_classifier_trainee *trainee, const mb_classifier_set *set, mb_classifier_batch *part,
+                             int64_t index, mb_step_sums *sums, mb_error *error) {
+    const int64_t n = batch_count(set, part->capacity, index);
+    int64_t number = index * max_parts(set, part->capacity);
+    part_begin(part);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t example = draw_example(set, part->capacity, trainee->seed, index, i);
+        if (part_add(part, set, example)) {
+            continue;
+        }
+        const mb_status status = learn_part(trainee, part, number++, sums, error);
+        if (status != MB_OK) {
+            return status;
+        }
+        part_begin(part);
+        part_add(part, set, example);
+    }
+    return learn_part(trainee, part, number, sums, error);
+}
+
+mb_status mb_classifier_accumulate(const mb_classifier_trainee *trainee, const mb_classifier_set *set,
+                                   mb_classifier_batch *batch, int64_t grad_accum, int64_t step, mb_step_sums *sums,
+                                   mb_error *error) {
     *sums = (mb_step_sums){0};
     for (int64_t i = 0; i < grad_accum; i++) {
         sums->n_targets += batch_count(set, batch->capacity, step * grad_accum + i);
     }
-    for (int64_t i = 0; i < grad_accum; i++) {
-        const int64_t index = step * grad_accum + i;
-        draw_batch(batch, set, seed, index);
-        mb_tape_begin(tape, seed, (uint64_t)index);
-        mb_tensor *logits = forward(model, tape, batch);
-        mb_tensor *loss = mb_cross_entropy(tape, logits, batch->labels, 1.0 / (double)sums->n_targets);
-        if (loss == NULL || mb_tape_backward(tape, loss) != MB_OK) {
-            return out_of_memory(error);
-        }
-        const int32_t n_classes = (int32_t)logits->dims[1];
-        for (int32_t b = 0; b < batch->n; b++) {
-            sums->n_correct += argmax(mb_tensor_real(logits) + (int64_t)b * n_classes, n_classes) == batch->labels[b];
-        }
-        sums->loss += (double)mb_tensor_real(loss)[0];
-        sums->n_tokens += batch->n_tokens;
+    mb_status status = MB_OK;
+    for (int64_t i = 0; i < grad_accum && status == MB_OK; i++) {
+        status = learn_batch(trainee, set, batch, step * grad_accum + i, sums, error);
     }
-    return MB_OK;
+    return status;
 }
 
 /* --- inference --- */
@@ -230,22 +271,33 @@ static void softmax(const mb_real *logits, int32_t n, float *out) {
     }
 }
 
-mb_status mb_classifier_predict(mb_model *model, mb_tape *inference, const mb_classifier_set *set, mb_classifier_batch *batch,
-                                int64_t begin, int64_t end, float *probabilities, mb_error *error) {
-    batch_begin(batch);
-    for (int64_t i = begin; i < end; i++) {
-        batch_add(batch, set, i);
-    }
+static mb_status predict_part(mb_model *model, mb_tape *inference, const mb_classifier_batch *part, float *probabilities,
+                              mb_error *error) {
     mb_tape_begin(inference, 0, 0);
-    const mb_tensor *logits = forward(model, inference, batch);
+    const mb_tensor *logits = forward(model, inference, part);
     if (logits == NULL) {
         return out_of_memory(error);
     }
     const int32_t n_classes = (int32_t)logits->dims[1];
-    for (int32_t b = 0; b < batch->n; b++) {
+    for (int32_t b = 0; b < part->n; b++) {
         softmax(mb_tensor_real(logits) + (int64_t)b * n_classes, n_classes, probabilities + (int64_t)b * n_classes);
     }
     return MB_OK;
+}
+
+mb_status mb_classifier_predict(mb_model *model, mb_tape *inference, const mb_classifier_set *set, mb_classifier_batch *batch,
+                                int64_t begin, int64_t end, float *probabilities, mb_error *error) {
+    const int32_t n_classes = mb_model_get_config(model)->n_labels;
+    mb_status status = MB_OK;
+    for (int64_t next = begin; next < end && status == MB_OK;) {
+        float *out = probabilities + (next - begin) * n_classes;
+        part_begin(batch);
+        while (next < end && part_add(batch, set, next)) {
+            next++;
+        }
+        status = predict_part(model, inference, batch, out, error);
+    }
+    return status;
 }
 
 /* Fills predicted classes and the summed -log p(label). */

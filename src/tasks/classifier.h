@@ -29,7 +29,8 @@ mb_status mb_classifier_set_new(const mb_labelled *labelled, const mb_tokenizer 
                                 mb_error *error);
 void mb_classifier_set_free(mb_classifier_set *set);
 
-/* Memory for one batch, allocated once for the longest that can come. */
+/* How many examples a batch has, and memory for the part of it that is at work: a batch is computed in parts of about 4,096
+ * packed tokens. */
 typedef struct mb_classifier_batch {
     int32_t *ids, *types, *labels, *offsets;
     int32_t capacity, n, max_length;
@@ -39,14 +40,23 @@ typedef struct mb_classifier_batch {
 mb_status mb_classifier_batch_new(const mb_classifier_set *set, int64_t batch_size, mb_classifier_batch *out, mb_error *error);
 void mb_classifier_batch_free(mb_classifier_batch *batch);
 
+/* What learns. */
+typedef struct mb_classifier_trainee {
+    mb_model *model;
+    mb_tape *tape;           /* recording */
+    mb_optimizer *optimizer; /* is told which word embeddings a part reads; NULL: none is */
+    uint64_t seed;
+} mb_classifier_trainee;
+
 /* Batches of an epoch; the last one may be smaller. */
 int64_t mb_classifier_batches_per_epoch(const mb_classifier_set *set, int64_t batch_size);
 /* Gradient of the mean cross entropy over the grad_accum batches of optimizer step `step`, the examples drawn in the order
  * mb_rng_permute(seed, epoch). */
-mb_status mb_classifier_accumulate(mb_model *model, mb_tape *tape, const mb_classifier_set *set, mb_classifier_batch *batch,
-                                   int64_t grad_accum, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error);
+mb_status mb_classifier_accumulate(const mb_classifier_trainee *trainee, const mb_classifier_set *set,
+                                   mb_classifier_batch *batch, int64_t grad_accum, int64_t step, mb_step_sums *sums,
+                                   mb_error *error);
 
-/* Class probabilities of examples begin .. end-1 (at most a batch's capacity): (end - begin, C), row-major. */
+/* Class probabilities of examples begin .. end-1 (in parts, however many they are): (end - begin, C), row-major. */
 mb_status mb_classifier_predict(mb_model *model, mb_tape *inference, const mb_classifier_set *set, mb_classifier_batch *batch,
                                 int64_t begin, int64_t end, float *probabilities, mb_error *error);
 /* The whole labelled set measured. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { WORD_EMBEDDINGS = 0 }; /* the first view of every model; a classifier reads them as rows alone */
+
 /* A run while it trains. */
 typedef struct run {
     const mb_finetune_data *data;
@@ -25,8 +27,9 @@ static mb_status out_of_memory(mb_error *error) {
 
 static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
     run *r = context;
-    return mb_classifier_accumulate(r->outcome->model, r->tape, &r->data->train, &r->train_batch, r->data->options->grad_accum,
-                                    r->outcome->seed, step, sums, error);
+    const mb_classifier_trainee trainee = {r->outcome->model, r->tape, &r->optimizer, r->outcome->seed};
+    return mb_classifier_accumulate(&trainee, &r->data->train, &r->train_batch, r->data->options->grad_accum, step, sums,
+                                    error);
 }
 
 /* Scores the epoch and keeps its weights if it is the best so far. */
@@ -83,6 +86,9 @@ static mb_status set_up(run *r, mb_error *error) {
     status = status == MB_OK && r->data->job && r->data->job->bf16 ? mb_model_set_dtype(r->outcome->model, MB_BF16, true, error)
                                                                    : status;
     status = status == MB_OK ? mb_optimizer_init(&r->optimizer, mb_model_params(r->outcome->model), &adamw, error) : status;
+    if (status == MB_OK && !o->freeze_encoder) {
+        status = mb_optimizer_update_rows(&r->optimizer, mb_model_params(r->outcome->model), WORD_EMBEDDINGS, error);
+    }
     status = status == MB_OK ? mb_classifier_batch_new(&r->data->train, o->batch_size, &r->train_batch, error) : status;
     if (status == MB_OK && r->data->has_dev) {
         const size_t count = (size_t)mb_model_params(r->outcome->model)->count;

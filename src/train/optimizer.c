@@ -67,6 +67,10 @@ void mb_optimizer_free(mb_optimizer *optimizer) {
     free(optimizer->moment1);
     free(optimizer->moment2);
     free(optimizer->segments);
+    if (optimizer->rows != NULL) {
+        mb_row_updates_free(optimizer->rows);
+        free(optimizer->rows);
+    }
     mb_muon_free(&optimizer->muon);
     *optimizer = (mb_optimizer){0};
 }
@@ -74,10 +78,18 @@ void mb_optimizer_free(mb_optimizer *optimizer) {
 /* Independent sums, so that an addition need not wait for the one before it. */
 enum { NORM_LANES = 32 };
 
-static double sum_of_squares(const mb_real *x, int64_t n) {
+/* Of the gradients [begin, begin + n). Zeros that `rows` (NULL: none) knows of are passed over; the others keep their lanes,
+ * and so the sum is the same. */
+static double sum_of_squares(const mb_real *grads, int64_t begin, int64_t n, const mb_row_updates *rows) {
+    const mb_real *x = grads + begin;
     double lanes[NORM_LANES] = {0}, sum = 0;
     int64_t i = 0;
     for (; i + NORM_LANES <= n; i += NORM_LANES) {
+        const int64_t n_zeros = rows == NULL ? 0 : mb_row_updates_zeros(rows, begin + i);
+        if (n_zeros >= NORM_LANES) {
+            i += (n_zeros / NORM_LANES - 1) * NORM_LANES;
+            continue;
+        }
 #pragma omp simd
         for (int lane = 0; lane < NORM_LANES; lane++) {
             lanes[lane] += (double)x[i + lane] * (double)x[i + lane];
@@ -92,13 +104,13 @@ static double sum_of_squares(const mb_real *x, int64_t n) {
     return sum;
 }
 
-double mb_params_grad_norm(const mb_params *params) {
+static double grad_norm(const mb_params *params, const mb_row_updates *rows) {
     const int64_t block = (params->count + NORM_BLOCKS - 1) / NORM_BLOCKS;
     double partial[NORM_BLOCKS];
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(dynamic, 32)
     for (int b = 0; b < NORM_BLOCKS; b++) {
         const int64_t begin = b * block, rest = params->count - begin;
-        partial[b] = rest > 0 ? sum_of_squares(params->grads + begin, rest < block ? rest : block) : 0;
+        partial[b] = rest > 0 ? sum_of_squares(params->grads, begin, rest < block ? rest : block, rows) : 0;
     }
     double total = 0;
     for (int b = 0; b < NORM_BLOCKS; b++) {
@@ -107,30 +119,17 @@ double mb_params_grad_norm(const mb_params *params) {
     return sqrt(total);
 }
 
+double mb_params_grad_norm(const mb_params *params) {
+    return grad_norm(params, NULL);
+}
+
+double mb_optimizer_grad_norm(const mb_optimizer *optimizer, const mb_params *params) {
+    return grad_norm(params, optimizer->rows);
+}
+
 double mb_clip_factor(double norm, double max_norm) {
     double factor = max_norm / (norm + 1e-6); /* 1e-6: torch.nn.utils.clip_grad_norm_ */
     return max_norm > 0 && factor < 1 ? factor : 1;
-}
-
-/* What an update multiplies by, rounded once. */
-typedef struct factors {
-    mb_real scale, decay, beta1, beta2, step_size, inverse_correction2, epsilon;
-} factors;
-
-/* Algorithm 2 with the bias corrections folded in as PyTorch does:
- *   m = beta1 m + (1 - beta1) g              v = beta2 v + (1 - beta2) g^2
- *   w = (1 - lr lambda) w - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon) */
-static void update_segment(int64_t n, mb_real *restrict w, mb_real *restrict g, mb_real *restrict m, mb_real *restrict v,
-                           const factors *f) {
-    const factors c = *f;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        mb_real grad = g[i] * c.scale;
-        g[i] = 0;
-        m[i] += (1 - c.beta1) * (grad - m[i]);
-        v[i] = c.beta2 * v[i] + (1 - c.beta2) * grad * grad;
-        w[i] = w[i] * c.decay - c.step_size * m[i] / (sqrtf(v[i]) * c.inverse_correction2 + c.epsilon);
-    }
 }
 
 void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double learning_rate, double scale) {
@@ -141,7 +140,7 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         mb_muon_update(&optimizer->muon, params, optimizer->moment1, o->momentum, rate, 1 - rate * o->weight_decay, scale);
     }
     const double t = (double)optimizer->step;
-    const factors decayed = {
+    const mb_adamw_factors decayed = {
         .scale = (mb_real)scale,
         .decay = (mb_real)(1 - learning_rate * o->weight_decay),
         .beta1 = (mb_real)o->beta1,
@@ -150,7 +149,7 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         .inverse_correction2 = (mb_real)(1 / sqrt(1 - pow(o->beta2, t))),
         .epsilon = (mb_real)o->epsilon,
     };
-    factors plain = decayed;
+    mb_adamw_factors plain = decayed;
     plain.decay = 1;
     const int64_t n_segments = (int64_t)optimizer->n_segments;
 #pragma omp parallel for schedule(static)
@@ -161,8 +160,46 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         if (view->frozen) {
             memset(params->grads + at, 0, (size_t)segment->count * sizeof *params->grads);
         } else {
-            update_segment(segment->count, params->weights + at, params->grads + at, optimizer->moment1 + at,
-                           optimizer->moment2 + at, view->decay ? &decayed : &plain);
+            mb_adamw_update(segment->count, params->weights + at, params->grads + at, optimizer->moment1 + at,
+                            optimizer->moment2 + at, view->decay ? &decayed : &plain);
         }
+    }
+    if (optimizer->rows != NULL) {
+        mb_row_updates_update(optimizer->rows, params, optimizer->moment1, optimizer->moment2,
+                              params->views[optimizer->rows->view].decay ? &decayed : &plain);
+    }
+}
+
+/* --- a table of which a step touches few rows --- */
+
+mb_status mb_optimizer_update_rows(mb_optimizer *optimizer, const mb_params *params, size_t view, mb_error *error) {
+    assert(optimizer->rows == NULL && is_adamws(optimizer, &params->views[view]) && !params->views[view].frozen);
+    mb_row_updates *rows = calloc(1, sizeof *rows);
+    mb_status status = rows == NULL ? mb_fail(error, MB_ERROR_MEMORY, "out of memory for the optimizer")
+                                    : mb_row_updates_init(rows, params, view, optimizer->step == 0, error);
+    if (status != MB_OK) {
+        free(rows);
+        return status;
+    }
+    size_t n = 0;
+    for (size_t s = 0; s < optimizer->n_segments; s++) {
+        if (optimizer->segments[s].view != view) {
+            optimizer->segments[n++] = optimizer->segments[s];
+        }
+    }
+    optimizer->n_segments = n;
+    optimizer->rows = rows;
+    return MB_OK;
+}
+
+void mb_optimizer_touch(mb_optimizer *optimizer, mb_params *params, const int32_t *rows, int64_t n_rows) {
+    if (optimizer->rows != NULL) {
+        mb_row_updates_touch(optimizer->rows, params, optimizer->moment1, optimizer->moment2, rows, n_rows);
+    }
+}
+
+void mb_optimizer_catch_up(mb_optimizer *optimizer, mb_params *params) {
+    if (optimizer->rows != NULL) {
+        mb_row_updates_catch_up(optimizer->rows, params, optimizer->moment1, optimizer->moment2);
     }
 }

@@ -13,6 +13,7 @@
 #include "minibert/status.h"
 #include "model/params.h"
 #include "train/muon.h"
+#include "train/row_updates.h"
 
 typedef enum mb_optimizer_kind { MB_OPTIMIZER_ADAMW, MB_OPTIMIZER_MUON } mb_optimizer_kind;
 extern const char *const mb_optimizer_names[]; /* "adamw", "muon", NULL */
@@ -38,7 +39,8 @@ typedef struct mb_optimizer {
     int64_t step;                   /* updates made */
     mb_optimizer_segment *segments; /* of AdamW's views */
     size_t n_segments;
-    mb_muon muon; /* its matrices; none with MB_OPTIMIZER_ADAMW */
+    mb_muon muon;         /* its matrices; none with MB_OPTIMIZER_ADAMW */
+    mb_row_updates *rows; /* NULL: every view is updated whole */
 } mb_optimizer;
 
 /* Begins with moments of zero. `params` must have gradients. */
@@ -49,11 +51,20 @@ void mb_optimizer_free(mb_optimizer *optimizer);
 int mb_optimizer_n_moments(const mb_optimizer *optimizer, const mb_param *view);
 /* L2 norm of all gradients; partial sums over fixed blocks in double, added in order. */
 double mb_params_grad_norm(const mb_params *params);
+/* The same for parameters that this optimizer updates, to the bit; it looks only where gradients can be. */
+double mb_optimizer_grad_norm(const mb_optimizer *optimizer, const mb_params *params);
 /* The factor that brings `norm` down to `max_norm`: min(1, max_norm / (norm + 1e-6)), PyTorch's clip_grad_norm_; max_norm 0: 1.
  */
 double mb_clip_factor(double norm, double max_norm);
 /* One update. `scale` multiplies the gradients first (the clip factor). Gradients are zero afterwards. Views marked `frozen`
  * are left as they are: without gradients weight decay alone would still shrink them. */
 void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double learning_rate, double scale);
+
+/* For the matrix `view` (AdamW's, not frozen) of which a step has gradients in few rows: from now on only these are written
+ * (row_updates.h). Before rows are read, or their gradients made, they must be named to mb_optimizer_touch; before all of the
+ * matrix or its moments are read, mb_optimizer_catch_up is due. Without mb_optimizer_update_rows both do nothing. */
+mb_status mb_optimizer_update_rows(mb_optimizer *optimizer, const mb_params *params, size_t view, mb_error *error);
+void mb_optimizer_touch(mb_optimizer *optimizer, mb_params *params, const int32_t *rows, int64_t n_rows);
+void mb_optimizer_catch_up(mb_optimizer *optimizer, mb_params *params);
 
 #endif

@@ -104,6 +104,7 @@ static mb_status save(mb_trainer *t, loop *l, mb_error *error) {
     }
     t->state.elapsed_seconds = elapsed_seconds(l);
     t->state.progress = fmin(1, progress_of_run(t, l));
+    mb_optimizer_catch_up(t->optimizer, l->params);
     mb_status status = mb_checkpoint_save(t->out_dir, t->model, t->optimizer, &t->state, t->keep, error);
     l->last_saved_step = t->state.step;
     l->last_save = mb_clock_seconds();
@@ -177,6 +178,7 @@ static bool evaluation_is_due(const mb_trainer *t, loop *l) {
 static mb_status evaluate(mb_trainer *t, loop *l, bool final, mb_error *error) {
     const double began = mb_clock_seconds();
     t->state.elapsed_seconds = elapsed_seconds(l);
+    mb_optimizer_catch_up(t->optimizer, l->params);
     json_t *record = record_begin(t, "evaluation");
     if (record == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
@@ -227,6 +229,7 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
 }
 
 static mb_status finish(mb_trainer *t, loop *l, mb_error *error) {
+    mb_optimizer_catch_up(t->optimizer, l->params);
     mb_status status = check_weights(t, l->params, error);
     status = status == MB_OK ? log_steps(t, l, error) : status;
     status = status == MB_OK && t->evaluate != NULL ? evaluate(t, l, true, error) : status;
@@ -244,7 +247,7 @@ mb_status mb_trainer_run(mb_trainer *t, mb_error *error) {
         if (status != MB_OK) {
             break;
         }
-        const double grad_norm = mb_params_grad_norm(l.params);
+        const double grad_norm = mb_optimizer_grad_norm(t->optimizer, l.params);
         status = check_finite(t, sums.loss, grad_norm, rate, error);
         const bool stop = mb_job_should_stop(t->job);
         const bool saved = t->state.step > 0 && t->state.step == l.last_saved_step;
