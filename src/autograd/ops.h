@@ -71,7 +71,7 @@ mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *seque
 /* Mean of the rows of each sequence: (N,H) -> (B,H). */
 mb_tensor *mb_mean_rows(mb_tape *tape, mb_tensor *x, const mb_sequences *sequences);
 
-/* Rows of x (N,H) -> (n_rows,H). A row may be taken more than once. */
+/* Rows of x (N,H) -> (n_rows,H), in x's dtype. A row may be taken more than once. */
 mb_tensor *mb_gather_rows(mb_tape *tape, mb_tensor *x, const int32_t *rows, int64_t n_rows);
 
 /* scale * sum over rows of -log softmax(logits)[target] (one element). logits (M,C). With scale = 1 / (targets of the whole

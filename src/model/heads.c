@@ -62,10 +62,13 @@ void mb_heads_declare(mb_model *model) {
     }
 }
 
+static mb_tensor *pool_rows(const mb_model *model, mb_tape *tape, mb_tensor *first) {
+    return mb_linear_activation(tape, first, model->heads.pooler.weight, model->heads.pooler.bias, MB_ACTIVATION_TANH);
+}
+
 mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
     MB_SHAPE_CHECK(model->has_pooler, "mb_model_pool", hidden, hidden);
-    mb_tensor *first = mb_gather_rows(tape, hidden, input->sequences.offsets, input->sequences.n); /* the rows of [CLS] */
-    return mb_linear_activation(tape, first, model->heads.pooler.weight, model->heads.pooler.bias, MB_ACTIVATION_TANH);
+    return pool_rows(model, tape, mb_gather_rows(tape, hidden, input->sequences.offsets, input->sequences.n)); /* of [CLS] */
 }
 
 /* LN(activation(W x + b)): (M,H). */
@@ -111,12 +114,25 @@ static mb_tensor *summarize(mb_model *model, mb_tape *tape, const mb_model_input
                                       : mb_gather_rows(tape, hidden, input->sequences.offsets, input->sequences.n);
 }
 
-mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
-    MB_SHAPE_CHECK(model->heads.classifier.weight != NULL, "the classifier", hidden, hidden);
-    mb_tensor *x = model->head == MB_HEAD_CLASSIFIER ? summarize(model, tape, input, hidden) : hidden;
+/* Logits from what the classifier reads. */
+static mb_tensor *classifier_output(mb_model *model, mb_tape *tape, mb_tensor *x) {
     if (model->config.layout == MB_LAYOUT_MODERNBERT) {
         x = transform(model, tape, x);
     }
     x = mb_dropout(tape, x, model->config.classifier_dropout);
     return mb_to_real(tape, mb_linear(tape, x, model->heads.classifier.weight, model->heads.classifier.bias));
+}
+
+mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden) {
+    MB_SHAPE_CHECK(model->heads.classifier.weight != NULL, "the classifier", hidden, hidden);
+    return classifier_output(model, tape, model->head == MB_HEAD_CLASSIFIER ? summarize(model, tape, input, hidden) : hidden);
+}
+
+mb_tensor *mb_model_classify(mb_model *model, mb_tape *tape, const mb_model_input *input) {
+    MB_SHAPE_CHECK(model->heads.classifier.weight != NULL, "the classifier", model->embeddings.word, model->embeddings.word);
+    if (model->head != MB_HEAD_CLASSIFIER || (!model->has_pooler && model->config.mean_pooling)) {
+        return mb_model_classifier_logits(model, tape, input, mb_model_encode(model, tape, input, NULL));
+    }
+    mb_tensor *first = mb_model_encode_first(model, tape, input);
+    return classifier_output(model, tape, model->has_pooler ? pool_rows(model, tape, first) : first);
 }

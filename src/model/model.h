@@ -90,6 +90,9 @@ void mb_model_pack_weights(mb_model *model);
  * returned (in between, a pre-norm model's states are those that its norms read); only valid on a recording tape or when kept
  * by the caller: on an inference tape passing it keeps every layer in memory. */
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden);
+/* Of the last hidden states those of each sequence's first token: (B,H), the same numbers but for dropout. In the last layer
+ * what stands behind attention is computed for them alone. */
+mb_tensor *mb_model_encode_first(mb_model *model, mb_tape *tape, const mb_model_input *input);
 /* tanh(W h_[CLS] + b): (B,H). The model must have a pooler. */
 mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
 /* Masked-LM loss over `n_masked` rows of hidden: scale * sum of -log p(target). Row numbers index packed tokens. */
@@ -101,5 +104,7 @@ mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *
 mb_tensor *mb_model_next_sentence_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
 /* Classifier logits: (B,C) for MB_HEAD_CLASSIFIER, (N,C) for MB_HEAD_TOKEN_CLASSIFIER. */
 mb_tensor *mb_model_classifier_logits(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
+/* The same from the input on; of the last layer only what these logits are made of is computed. */
+mb_tensor *mb_model_classify(mb_model *model, mb_tape *tape, const mb_model_input *input);
 
 #endif

@@ -173,8 +173,7 @@ static mb_tensor *forward(mb_model *model, mb_tape *tape, const mb_classifier_ba
         .types = part->types,
         .sequences = {.n = part->n, .offsets = part->offsets, .max_length = part->max_length},
     };
-    mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
-    return mb_model_classifier_logits(model, tape, &input, hidden);
+    return mb_model_classify(model, tape, &input);
 }
 
 int64_t mb_classifier_batches_per_epoch(const mb_classifier_set *set, int64_t batch_size) {

@@ -30,7 +30,8 @@ mb_tensor *mb_gather_rows(mb_tape *tape, mb_tensor *x, const int32_t *rows, int6
         return NULL;
     }
     int64_t width = x->dims[1];
-    mb_tensor *y = mb_tape_tensor(tape, 2, (int64_t[]){n_rows, width});
+    const int64_t dims[] = {n_rows, width}; /* a residual stream is mb_real on a bf16 tape too */
+    mb_tensor *y = x->dtype == MB_REAL_DTYPE ? mb_tape_real_tensor(tape, 2, dims) : mb_tape_tensor(tape, 2, dims);
     if (y == NULL) {
         return NULL;
     }

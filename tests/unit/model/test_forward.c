@@ -215,3 +215,55 @@ Test(forward, results_do_not_depend_on_the_number_of_threads) {
     mb_tape_free(tape);
     mb_model_free(model);
 }
+
+/* ModernBERT's stream, whose sums go on without a norm; the first token, the mean. */
+static mb_model *make_modern(bool mean_pooling) {
+    mb_model_config config = tiny_config();
+    mb_error error;
+    mb_model *model;
+    mb_model_config_make_modern(&config);
+    config.head_activation = MB_ACTIVATION_GELU;
+    config.mean_pooling = mean_pooling;
+    config.local_attention = 4;
+    config.hidden_dropout = config.embedding_dropout = config.attention_dropout = config.classifier_dropout = 0;
+    ASSERT_OK(mb_model_config_set_labels(&config, (const char *const[]){"a", "b", "c", "d"}, 4, &error), error);
+    ASSERT_OK(mb_model_new(&config, MB_HEAD_CLASSIFIER, 7, &model, &error), error);
+    mb_model_config_free(&config);
+    mb_params_initialize(mb_model_params(model), 3, 0.5);
+    return model;
+}
+
+static void classifies_as_from_all_hidden_states(mb_model *model) {
+    mb_params *params = mb_model_params(model);
+    const mb_model_input input = tiny_input();
+    static const int32_t labels[] = {0, 3, 2};
+    mb_real *logits[3], *grads[2];
+    for (int i = 0; i < 3; i++) {
+        mb_tape *tape = mb_tape_new(i < 2);
+        mb_tape_begin(tape, 1, 0);
+        memset(params->grads, 0, (size_t)params->count * sizeof *params->grads);
+        mb_tensor *out = i > 0 ? mb_model_classify(model, tape, &input)
+                               : mb_model_classifier_logits(model, tape, &input, mb_model_encode(model, tape, &input, NULL));
+        logits[i] = copy_values(out);
+        if (i < 2) {
+            cr_assert_eq(mb_tape_backward(tape, mb_cross_entropy(tape, out, labels, 1.0 / 3)), MB_OK);
+            grads[i] = malloc((size_t)params->count * sizeof **grads);
+            memcpy(grads[i], params->grads, (size_t)params->count * sizeof **grads);
+        }
+        mb_tape_free(tape);
+    }
+    cr_expect_lt(distance(logits[0], logits[1], 12), 2e-5); /* products of other shapes: sums of another order */
+    cr_expect_lt(distance(logits[1], logits[2], 12), 1e-6);
+    cr_expect_lt(distance(grads[0], grads[1], params->count), 2e-5);
+    for (int i = 0; i < 3; i++) {
+        free(logits[i]);
+        free(i < 2 ? grads[i] : NULL);
+    }
+    mb_model_free(model);
+}
+
+Test(forward, a_classifier_computes_only_what_it_reads) {
+    classifies_as_from_all_hidden_states(make_model(MB_HEAD_CLASSIFIER));
+    classifies_as_from_all_hidden_states(make_modern(false));
+    classifies_as_from_all_hidden_states(make_modern(true));
+}

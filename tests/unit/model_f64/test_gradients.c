@@ -60,10 +60,10 @@ static mb_model *make_model(const setting *of) {
 
 static mb_tensor *forward(mb_model *model, mb_tape *tape) {
     mb_tape_begin(tape, 3, 4);
-    mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
     if (mb_model_get_head(model) == MB_HEAD_CLASSIFIER) {
-        return mb_cross_entropy(tape, mb_model_classifier_logits(model, tape, &input, hidden), labels, 1.0 / N_SEQUENCES);
+        return mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 1.0 / N_SEQUENCES);
     }
+    mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
     if (mb_model_get_head(model) == MB_HEAD_TOKEN_CLASSIFIER) {
         mb_tensor *logits = mb_gather_rows(tape, mb_model_classifier_logits(model, tape, &input, hidden), rows, 3);
         return mb_cross_entropy(tape, logits, labels, 1.0 / N_SEQUENCES);
