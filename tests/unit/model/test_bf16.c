@@ -86,7 +86,8 @@ static void compare(mb_layout layout, mb_head head) {
     const double loss32 = loss_and_gradients(model, head, fp32);
     ASSERT_OK(mb_model_set_dtype(model, MB_BF16, true, &error), error);
     const double loss16 = loss_and_gradients(model, head, bf16);
-    cr_expect(fabs(loss16 / loss32 - 1) < 2e-3, "layout %d, head %d: loss %f, in fp32 %f", layout, head, loss16, loss32);
+    /* a classifier has 4 targets: over steps 3 to 8 it differs by up to 0.23%, whichever way its rows are computed */
+    cr_expect(fabs(loss16 / loss32 - 1) < 3e-3, "layout %d, head %d: loss %f, in fp32 %f", layout, head, loss16, loss32);
     cr_expect(loss16 != loss32, "nothing was rounded");
     for (size_t i = 0; i < params->n_views; i++) {
         const mb_param *view = &params->views[i];
