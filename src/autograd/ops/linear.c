@@ -2,7 +2,7 @@
 #include "autograd/ops/activation.h"
 #include "autograd/ops/block_sums.h"
 #include "autograd/ops/linear_bf16.h"
-#include "tensor/gemm.h"
+#include "tensor/gemm_packed.h"
 
 /* y = f(x W^T + b), f the identity or an activation.
  *
@@ -33,7 +33,7 @@ static void finish_tile(void *context, int64_t row, int64_t n_rows, int64_t colu
 
 /* --- backward --- */
 
-enum { ROW_BLOCK = 128 };
+enum { ROW_BLOCK = 120 }; /* a multiple of the strips of a product */
 
 static void multiply(mb_real *restrict x, const mb_real *restrict factor, int64_t n) {
 #pragma omp simd
@@ -70,9 +70,15 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
     mb_real *dx = mb_tape_grad(tape, x, &x_beta);
     mb_real *dweight = mb_tape_grad(tape, weight, &weight_beta);
     mb_real *dbias = mb_tape_grad(tape, bias, &bias_beta);
+    const mb_arena_mark mark = mb_tape_scratch_mark(tape);
+    const int64_t packed_count = dx == NULL ? 0 : mb_packed_count(out, in), packed_rows = mb_packed_count(n_rows, in);
     mb_real *block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * out), sizeof *block_sums);
+    mb_real *packed = mb_tape_alloc(tape, (size_t)(packed_count > packed_rows ? packed_count : packed_rows), sizeof *packed);
     if (mb_tape_status(tape) != MB_OK) {
         return;
+    }
+    if (dx != NULL) {
+        mb_pack_parallel(false, out, in, mb_tensor_real(weight), in, packed);
     }
     mb_real *dz = node->output->grad; /* ours alone and not needed after this: becomes dz in place */
 #pragma omp parallel for schedule(dynamic)
@@ -85,14 +91,17 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
             sum_columns(dz + row * out, rows, out, block_sums + block * out);
         }
         if (dx != NULL) { /* z = x W^T */
-            mb_gemm(false, false, rows, in, out, 1, dz + row * out, out, mb_tensor_real(weight), in, x_beta, dx + row * in, in);
+            mb_packed_gemm(rows, in, out, mb_left_rows(dz + row * out, out), packed,
+                           mb_to_rows(dx + row * in, in, x_beta != 0));
         }
     }
     mb_add_block_sums(dbias, bias_beta, block_sums, n_blocks, out, out);
     if (dweight != NULL) {
-        mb_gemm_parallel(true, false, out, in, n_rows, 1, dz, out, mb_tensor_real(x), in, weight_beta, dweight, in, NULL, NULL,
-                         NULL);
+        mb_pack_parallel(false, n_rows, in, mb_tensor_real(x), in, packed);
+        mb_packed_gemm_parallel(out, in, n_rows, mb_left_transposed(dz, out), packed, mb_to_rows(dweight, in, weight_beta != 0),
+                                NULL, NULL);
     }
+    mb_tape_scratch_drop(tape, mark);
 }
 
 static const mb_op linear_op = {"linear", linear_backward};
@@ -129,10 +138,18 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
         mb_linear_bf16_forward(tape, x, weight, bias, activation, y, derivative);
         return mb_tape_end(tape, node, y);
     }
+    const mb_arena_mark mark = mb_tape_scratch_mark(tape);
+    mb_real *packed = mb_tape_alloc(tape, (size_t)mb_packed_count(in, out), sizeof *packed);
+    if (packed == NULL) {
+        return NULL;
+    }
     tile_context tile = {activation, mb_tensor_real(y), derivative, out};
-    mb_gemm_parallel(false, true, n_rows, out, in, 1, mb_tensor_real(x), in, mb_tensor_real(weight), in, 0, mb_tensor_real(y),
-                     out, bias == NULL ? NULL : mb_tensor_real(bias), activation == MB_ACTIVATION_IDENTITY ? NULL : finish_tile,
-                     &tile);
+    mb_product_target target = mb_to_rows(mb_tensor_real(y), out, false);
+    target.bias = bias == NULL ? NULL : mb_tensor_real(bias);
+    mb_pack_parallel(true, in, out, mb_tensor_real(weight), in, packed);
+    mb_packed_gemm_parallel(n_rows, out, in, mb_left_rows(mb_tensor_real(x), in), packed, target,
+                            activation == MB_ACTIVATION_IDENTITY ? NULL : finish_tile, &tile);
+    mb_tape_scratch_drop(tape, mark);
     return mb_tape_end(tape, node, y);
 }
 
