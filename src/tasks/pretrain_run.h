@@ -21,7 +21,7 @@ enum { MB_PRETRAIN_EVAL_SEQUENCES = 256, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 1024
 #define MB_PRETRAIN_EVAL_MASKS 0.15
 
 /* What a run is made of. Begins as {0} with options and job; mb_pretrain_run_free releases whatever is there. */
-enum { MB_PRETRAIN_PART_TOKENS = 4096 };
+enum { MB_PRETRAIN_PART_TOKENS = 2048 };
 
 typedef struct mb_pretrain_run {
     const mb_pretrain_options *options;
