@@ -13,6 +13,9 @@
  * take about (bytes / 4) * H floats. */
 enum { BLOCK_LINES = 1024, BLOCK_BYTES = 1 << 20, BLOCK_BYTES_PER_TOKEN = 1 << 17 };
 
+/* A vector goes out when no further line has come for so long: little to a reader who waits, much to a program that writes. */
+enum { PATIENCE_MS = 20 };
+
 #define FIELD(name) offsetof(mb_embed_options, name)
 const mb_option mb_embed_option_table[] = {
     {.name = "model",
@@ -150,6 +153,9 @@ static mb_status run_open(run *r, FILE *standard_output, mb_error *error) {
         status = mb_vector_writer_open(options->out, standard_output, (mb_vector_format)options->format,
                                        mb_embedder_width(r->embedder), &r->vectors, error);
     }
+    if (status == MB_OK && mb_vector_writer_streams(r->vectors)) {
+        mb_text_input_set_patience(r->input, PATIENCE_MS);
+    }
     if (status == MB_OK && options->index) {
         status = mb_writer_open(options->index, &r->index, error);
     }
@@ -245,6 +251,9 @@ static mb_status run_blocks(run *r, mb_error *error) {
         status = mb_embedder_run(r->embedder, r->block.lines, r->block.n, &r->rows, error);
         if (status == MB_OK) {
             status = write_rows(r, error);
+        }
+        if (status == MB_OK) {
+            status = mb_vector_writer_flush(r->vectors, error);
         }
         if (status != MB_OK) {
             return status;

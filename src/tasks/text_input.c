@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +16,8 @@ enum { CHUNK_BYTES = 1 << 18, MAX_LINE_BYTES = 1 << 26 };
 struct mb_text_input {
     char *path; /* NULL: standard input */
     int fd;
-    bool is_terminal, at_end;
+    bool at_end;
+    int patience_ms;   /* how long lines that are there wait for more; -1: until the block is full */
     mb_buffer buffer;  /* bytes read and not yet dropped */
     size_t begin;      /* of the first line not handed out, in buffer */
     size_t scanned;    /* no line feed in buffer between begin and here */
@@ -54,7 +56,7 @@ mb_status mb_text_input_open(const char *path, mb_text_input **out, mb_error *er
     if (fstat(input->fd, &info) == 0 && S_ISREG(info.st_mode)) {
         input->of_bytes = (uint64_t)info.st_size;
     }
-    input->is_terminal = isatty(input->fd) == 1;
+    input->patience_ms = isatty(input->fd) == 1 ? 0 : -1;
     *out = input;
     return MB_OK;
 }
@@ -73,6 +75,18 @@ void mb_text_input_close(mb_text_input *input) {
 
 double mb_text_input_fraction(const mb_text_input *input) {
     return input->of_bytes ? fmin((double)input->n_bytes / (double)input->of_bytes, 1) : (double)NAN;
+}
+
+void mb_text_input_set_patience(mb_text_input *input, int milliseconds) {
+    if (input->patience_ms < 0 && !input->of_bytes) { /* a file has all that it will have */
+        input->patience_ms = milliseconds;
+    }
+}
+
+/* Whether nothing has come for as long as the lines that are there can wait. */
+static bool is_paused(const mb_text_input *input) {
+    struct pollfd question = {.fd = input->fd, .events = POLLIN};
+    return input->patience_ms >= 0 && poll(&question, 1, input->patience_ms) == 0;
 }
 
 /* The lines handed out by the last call make room. */
@@ -154,7 +168,7 @@ mb_status mb_text_input_next(mb_text_input *input, size_t max_lines, size_t max_
             }
             break;
         }
-        if (input->is_terminal && block->n) {
+        if (block->n && is_paused(input)) {
             break;
         }
         if (n_bytes - input->begin > MAX_LINE_BYTES) {

@@ -155,6 +155,14 @@ mb_status mb_vector_writer_add(mb_vector_writer *writer, const mb_vector_label *
     return write_destination(writer, writer->row.data, writer->row.n_bytes) ? MB_OK : output_failed(writer, error);
 }
 
+bool mb_vector_writer_streams(const mb_vector_writer *writer) {
+    return !writer->spool && !writer->file;
+}
+
+mb_status mb_vector_writer_flush(mb_vector_writer *writer, mb_error *error) {
+    return mb_vector_writer_streams(writer) && fflush(writer->stream) != 0 ? output_failed(writer, error) : MB_OK;
+}
+
 /* NumPy's format 1.0: "\x93NUMPY", version bytes 1 and 0, the header's length as little-endian uint16, the header as a Python
  * literal padded with spaces and ended by a line feed, so that the data begin at a multiple of 64 bytes. */
 static bool append_npy_header(mb_buffer *out, int64_t n_rows, int64_t width) {

@@ -42,6 +42,9 @@ mb_status mb_vector_writer_open(const char *path, FILE *standard_output, mb_vect
                                 mb_vector_writer **out, mb_error *error);
 /* One row of `width` numbers. */
 mb_status mb_vector_writer_add(mb_vector_writer *writer, const mb_vector_label *label, const float *vector, mb_error *error);
+/* Whether rows reach their reader before commit, when they are flushed. */
+bool mb_vector_writer_streams(const mb_vector_writer *writer);
+mb_status mb_vector_writer_flush(mb_vector_writer *writer, mb_error *error);
 mb_status mb_vector_writer_commit(mb_vector_writer *writer, mb_error *error); /* always frees the writer */
 void mb_vector_writer_abort(mb_vector_writer *writer);                        /* fine on NULL */
 

@@ -66,6 +66,29 @@ awk -F '\t' '{ s = 0; for (i = 1; i <= NF; i++) s += $i * $i; if (s < 0.9999 || 
 : | run embed --model model --format word2vec > out
 [ "$(cat out)" = "0 32" ] || fail "no lines: $(cat out)"
 
+# --- a pipe: a line's vector is there before the next line comes, in order, and the same as from a file ---
+awk 'NR % 7 == 0 { print "" } { print }' texts.txt | head -n 40 > lines.txt
+mkfifo to from
+"$minibert" embed --model model --format jsonl --precision fp32 --quiet < to > from &
+exec 4> to 5< from
+: > streamed
+while IFS= read -r line; do
+    printf '%s\n' "$line" >&4
+    IFS= read -r -t 60 vector <&5 || fail "a pipe: no vector for '$line' while the next line was not there"
+    printf '%s\n' "$vector" >> streamed
+    grep -qF "\"text\": \"$line\"" <<< "$vector" || fail "a pipe: '$line' came back as $vector"
+done < <(head -n 10 lines.txt)
+tail -n +11 lines.txt >&4 # many at once
+exec 4>&-
+cat <&5 >> streamed
+exec 5<&-
+wait $! || fail "a pipe: embed failed"
+run embed --model model --format jsonl --precision fp32 --input lines.txt > whole
+diff <(sed 's/, "vector.*//' streamed) <(sed 's/, "vector.*//' whole) || fail "a pipe: the texts are not in order"
+paste -d ' ' <(sed 's/.*\[//; s/\]}$//; s/,//g' streamed) <(sed 's/.*\[//; s/\]}$//; s/,//g' whole) |
+    awk '{ for (i = 1; i <= 32; i++) { d = $i - $(i + 32); if (d < -1e-5 || d > 1e-5) exit 1 } } END { if (NR != 40) exit 1 }' ||
+    fail "a pipe: other vectors than from a file"
+
 # --- cutting is said, windows are whole ---
 { printf 'stone %.0s' {1..100} && echo && echo stone; } > long.txt
 run embed --model model --input long.txt --max-length 20 --format tsv > cut
