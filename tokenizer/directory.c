@@ -51,7 +51,7 @@ static mb_status read_dir(const char *dir, const paths *files, mb_tokenizer_part
     }
     mb_status status =
         has_json ? mb_tokenizer_json_read(files->json, parts, error) : mb_vocab_read_text(files->vocab, &parts->vocab, error);
-    if (status == MB_OK && has_json && has_vocab) {
+    if (status == MB_OK && has_json && has_vocab && !mb_vocab_is_text(files->vocab, &parts->vocab, parts->n_model)) {
         mb_vocab text = {0};
         status = mb_vocab_read_text(files->vocab, &text, error);
         if (status == MB_OK) {

@@ -4,25 +4,29 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "tokenizer/json_vocab.h"
 #include "tokenizer/tokenizer_internal.h"
 
 /* As mb_json_load, but numbers may be of any size: transformers writes 1000000000000000019884624838656 for "no limit". */
+static mb_status parse_object(const char *path, const mb_buffer *text, json_t **out, mb_error *error) {
+    json_error_t where;
+    json_t *root = json_loadb(text->data == NULL ? "" : text->data, text->n_bytes,
+                              JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &where);
+    if (json_is_object(root)) {
+        *out = root;
+        return MB_OK;
+    }
+    const mb_status status = root != NULL ? mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': expected a JSON object", path)
+                                          : mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %d is not valid JSON: %s",
+                                                    path, where.line, where.text);
+    json_decref(root);
+    return status;
+}
+
 static mb_status load_object(const char *path, json_t **out, mb_error *error) {
     mb_buffer text = {0};
     mb_status status = mb_file_read(path, &text, error);
-    if (status == MB_OK) {
-        json_error_t where;
-        json_t *root = json_loadb(text.data == NULL ? "" : text.data, text.n_bytes,
-                                  JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &where);
-        if (!json_is_object(root)) {
-            status = root != NULL ? mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': expected a JSON object", path)
-                                  : mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %d is not valid JSON: %s", path,
-                                            where.line, where.text);
-            json_decref(root);
-        } else {
-            *out = root;
-        }
-    }
+    status = status == MB_OK ? parse_object(path, &text, out, error) : status;
     mb_buffer_free(&text);
     return status;
 }
@@ -118,11 +122,9 @@ static mb_status read_model(const json_t *model, const char *path, mb_tokenizer_
     return MB_OK;
 }
 
-/* Puts `text` at its id. */
-static mb_status place(const char **by_id, size_t n, const char *text, const json_t *id_value, const char *path,
-                       mb_error *error) {
-    int64_t id = integer_of(id_value, (int64_t)n - 1);
-    if (id < 0) {
+/* Puts `text` at its id, -1 for what is none. */
+static mb_status place(const char **by_id, size_t n, const char *text, int64_t id, const char *path, mb_error *error) {
+    if (id < 0 || id >= (int64_t)n) {
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': the id of '%.80s' is not an integer from 0 to %zu", path,
                        text, n - 1);
     }
@@ -150,24 +152,54 @@ static mb_status check_added(const json_t *token, const char *path, mb_error *er
     return MB_OK;
 }
 
-static mb_status read_pieces(const json_t *vocab, const json_t *added, const char *path, const char **by_id, size_t n,
-                             mb_tokenizer_parts *parts, mb_error *error) {
+/* The vocabulary: `cut` out of the file, or NULL and in the tree. */
+typedef struct vocabulary {
+    const json_t *object;
+    const mb_json_pieces *cut;
+} vocabulary;
+
+static size_t count_pieces(const vocabulary *vocab) {
+    return vocab->cut != NULL ? vocab->cut->n : json_object_size(vocab->object);
+}
+
+static bool has_piece(const vocabulary *vocab, const char *text, int64_t likely_id) {
+    if (vocab->cut == NULL) {
+        return json_object_get(vocab->object, text) != NULL;
+    }
+    const mb_json_piece *items = vocab->cut->items;
+    bool found = likely_id >= 0 && likely_id < (int64_t)vocab->cut->n && strcmp(items[likely_id].text, text) == 0;
+    for (size_t i = 0; i < vocab->cut->n && !found; i++) {
+        found = strcmp(items[i].text, text) == 0;
+    }
+    return found;
+}
+
+static mb_status place_pieces(const vocabulary *vocab, const char *path, const char **by_id, size_t n, mb_error *error) {
     mb_status status = MB_OK;
+    for (size_t i = 0; vocab->cut != NULL && i < vocab->cut->n && status == MB_OK; i++) {
+        status = place(by_id, n, vocab->cut->items[i].text, vocab->cut->items[i].id, path, error);
+    }
     const char *text;
     const json_t *value;
-    json_object_foreach((json_t *)vocab, text, value) {
-        status = place(by_id, n, text, value, path, error);
-        if (status != MB_OK) {
-            return status;
+    json_object_foreach((json_t *)vocab->object, text, value) {
+        status = status == MB_OK ? place(by_id, n, text, integer_of(value, (int64_t)n - 1), path, error) : status;
+    }
+    return status;
+}
+
+static mb_status read_pieces(const vocabulary *vocab, const json_t *added, const char *path, const char **by_id, size_t n,
+                             mb_tokenizer_parts *parts, mb_error *error) {
+    mb_status status = place_pieces(vocab, path, by_id, n, error);
+    size_t i;
+    const json_t *value;
+    json_array_foreach(added, i, value) {
+        if (status == MB_OK) {
+            status = place(by_id, n, json_string_value(json_object_get(value, "content")),
+                           integer_of(json_object_get(value, "id"), (int64_t)n - 1), path, error);
         }
     }
-    size_t i;
-    json_array_foreach(added, i, value) {
-        status =
-            place(by_id, n, json_string_value(json_object_get(value, "content")), json_object_get(value, "id"), path, error);
-        if (status != MB_OK) {
-            return status;
-        }
+    if (status == MB_OK && !mb_vocab_reserve(&parts->vocab, n)) {
+        status = mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': no memory for %zu pieces", path, n);
     }
     for (size_t id = 0; id < n && status == MB_OK; id++) {
         status = by_id[id] == NULL
@@ -183,26 +215,24 @@ static mb_status read_pieces(const json_t *vocab, const json_t *added, const cha
     return status;
 }
 
-mb_status mb_tokenizer_json_read(const char *path, mb_tokenizer_parts *parts, mb_error *error) {
-    json_t *root = NULL;
-    mb_status status = load_object(path, &root, error);
-    if (status != MB_OK) {
-        return status;
-    }
+/* `root` without its vocabulary if that is `cut` (else NULL). */
+static mb_status read_root(const json_t *root, const mb_json_pieces *cut, const char *path, mb_tokenizer_parts *parts,
+                           mb_error *error) {
     const json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
-    const json_t *vocab = json_object_get(model, "vocab");
-    status = read_pipeline(root, path, &parts->config, error);
+    const vocabulary vocab = {json_object_get(model, "vocab"), cut};
+    mb_status status = read_pipeline(root, path, &parts->config, error);
     if (status == MB_OK) {
         status = read_model(model, path, &parts->config, error);
     }
-    size_t n = json_object_size(vocab), i;
+    size_t n = count_pieces(&vocab), i;
     parts->n_model = n;
     const json_t *token;
     json_array_foreach(added, i, token) {
         if (status == MB_OK) {
             status = check_added(token, path, error);
         }
-        if (status == MB_OK && json_object_get(vocab, json_string_value(json_object_get(token, "content"))) == NULL) {
+        if (status == MB_OK && !has_piece(&vocab, json_string_value(json_object_get(token, "content")),
+                                          integer_of(json_object_get(token, "id"), INT32_MAX))) {
             n++;
         }
     }
@@ -212,10 +242,38 @@ mb_status mb_tokenizer_json_read(const char *path, mb_tokenizer_parts *parts, mb
     if (status == MB_OK) {
         const char **by_id = calloc(n, sizeof *by_id);
         status = by_id == NULL ? mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': no memory for %zu pieces", path, n)
-                               : read_pieces(vocab, added, path, by_id, n, parts, error);
+                               : read_pieces(&vocab, added, path, by_id, n, parts, error);
         free(by_id);
     }
+    return status;
+}
+
+static mb_status read_text(const mb_buffer *text, const mb_json_pieces *cut, const char *path, mb_tokenizer_parts *parts,
+                           mb_error *error) {
+    json_t *root = NULL;
+    mb_status status = parse_object(path, cut != NULL ? &cut->rest : text, &root, error);
+    status = status == MB_OK ? read_root(root, cut, path, parts, error) : status;
     json_decref(root);
+    return status;
+}
+
+mb_status mb_tokenizer_json_read(const char *path, mb_tokenizer_parts *parts, mb_error *error) {
+    mb_buffer text = {0};
+    mb_json_pieces cut = {0};
+    mb_status status = mb_file_read(path, &text, error);
+    if (status == MB_OK) {
+        /* What goes wrong with the vocabulary cut out is said, or turns out to be right, as the whole file is read. */
+        mb_tokenizer_parts quick = {.config = parts->config};
+        if (text.n_bytes > 0 && mb_json_pieces_cut(text.data, text.n_bytes, &cut) &&
+            read_text(&text, &cut, path, &quick, NULL) == MB_OK) {
+            *parts = quick;
+        } else {
+            mb_tokenizer_parts_free(&quick);
+            status = read_text(&text, NULL, path, parts, error);
+        }
+    }
+    mb_json_pieces_free(&cut);
+    mb_buffer_free(&text);
     return status;
 }
 

@@ -21,6 +21,8 @@ typedef struct mb_vocab {
 /* Appends a piece (copied). `path` and `line` (0: none) are for the message. Errors: it is there already, is not UTF-8, is
  * empty, holds a line break. */
 mb_status mb_vocab_add(mb_vocab *vocab, const char *text, size_t n_bytes, const char *path, size_t line, mb_error *error);
+/* Room for n pieces in all; false: no memory. */
+bool mb_vocab_reserve(mb_vocab *vocab, size_t n);
 int32_t mb_vocab_find(const mb_vocab *vocab, const char *text, size_t n_bytes); /* -1: none */
 void mb_vocab_free(mb_vocab *vocab);
 
@@ -64,6 +66,9 @@ mb_status mb_added_token_append(mb_tokenizer_parts *parts, int32_t id, bool is_s
 
 /* vocab.txt: one piece a line. */
 mb_status mb_vocab_read_text(const char *path, mb_vocab *vocab, mb_error *error);
+/* Whether the file's lines are exactly the first pieces, at least n_least of them. False also where it cannot be read, or has
+ * other line ends or no last one: mb_vocab_read_text will tell. */
+bool mb_vocab_is_text(const char *path, const mb_vocab *vocab, size_t n_least);
 mb_status mb_vocab_write_text(const mb_vocab *vocab, const char *path, mb_error *error);
 /* tokenizer.json: vocabulary, normalizer and added tokens; tokenizer_config.json: the settings that it names. */
 mb_status mb_tokenizer_json_read(const char *path, mb_tokenizer_parts *parts, mb_error *error);

@@ -8,6 +8,7 @@ enum { BLOCK = 256, WINDOW = 2 * BLOCK };
 /* A piece without its "##". */
 typedef struct entry {
     const unsigned char *text;
+    uint64_t key; /* the first 8 bytes, as they are compared */
     int32_t id;
 } entry;
 
@@ -24,8 +25,19 @@ typedef struct builder {
     size_t n_tasks, task_capacity;
 } builder;
 
+static uint64_t key_of(const unsigned char *text) {
+    uint64_t key = 0;
+    for (int i = 0; i < 8; i++) {
+        key = key << 8 | *text;
+        text += *text != '\0';
+    }
+    return key;
+}
+
 static int compare_entries(const void *a, const void *b) {
-    return strcmp((const char *)((const entry *)a)->text, (const char *)((const entry *)b)->text);
+    const entry *left = a, *right = b;
+    return left->key != right->key ? (left->key > right->key) - (left->key < right->key)
+                                   : strcmp((const char *)left->text, (const char *)right->text);
 }
 
 static bool grow(mb_trie *trie) {
@@ -131,7 +143,8 @@ static size_t sort_pieces(const char *const *pieces, size_t n_pieces, entry *ent
         const unsigned char *text = (const unsigned char *)pieces[i];
         bool continues = strncmp(pieces[i], "##", 2) == 0 && pieces[i][2] != '\0';
         size_t at = continues ? n_pieces - ++n_continue : n_begin++;
-        entries[at] = (entry){.text = continues ? text + 2 : text, .id = (int32_t)i};
+        text += continues ? 2 : 0;
+        entries[at] = (entry){.text = text, .key = key_of(text), .id = (int32_t)i};
     }
     qsort(entries, n_begin, sizeof *entries, compare_entries);
     qsort(entries + n_begin, n_continue, sizeof *entries, compare_entries);

@@ -23,9 +23,10 @@ int32_t mb_vocab_find(const mb_vocab *vocab, const char *text, size_t n_bytes) {
     return (int32_t)vocab->slots[find_slot(vocab, text, n_bytes)] - 1;
 }
 
-static bool grow(mb_vocab *vocab) {
-    if (vocab->n == vocab->capacity) {
-        size_t capacity = 2 * vocab->capacity + 1024;
+/* Room for n pieces, and for their index twice as many places. */
+bool mb_vocab_reserve(mb_vocab *vocab, size_t n) {
+    if (n > vocab->capacity) {
+        size_t capacity = n > 2 * vocab->capacity + 1024 ? n : 2 * vocab->capacity + 1024;
         char **texts = realloc(vocab->texts, capacity * sizeof *texts);
         if (texts == NULL) {
             return false;
@@ -33,10 +34,13 @@ static bool grow(mb_vocab *vocab) {
         vocab->texts = texts;
         vocab->capacity = capacity;
     }
-    if (2 * (vocab->n + 1) < vocab->n_slots) {
+    if (2 * n < vocab->n_slots) {
         return true;
     }
     size_t n_slots = vocab->n_slots == 0 ? 4096 : 2 * vocab->n_slots;
+    while (2 * n >= n_slots) {
+        n_slots *= 2;
+    }
     uint32_t *slots = calloc(n_slots, sizeof *slots);
     if (slots == NULL) {
         return false;
@@ -69,7 +73,9 @@ static const char *refusal(const char *text, size_t n_bytes) {
 
 mb_status mb_vocab_add(mb_vocab *vocab, const char *text, size_t n_bytes, const char *path, size_t line, mb_error *error) {
     const char *why = refusal(text, n_bytes);
-    int32_t old = why == NULL ? mb_vocab_find(vocab, text, n_bytes) : -1;
+    const bool grown = why == NULL && vocab->n < INT32_MAX && mb_vocab_reserve(vocab, vocab->n + 1);
+    const size_t slot = grown ? find_slot(vocab, text, n_bytes) : 0;
+    const int32_t old = grown ? (int32_t)vocab->slots[slot] - 1 : -1;
     char place[32] = "";
     if (line > 0 && (why != NULL || old >= 0)) {
         snprintf(place, sizeof place, "line %zu: ", line);
@@ -81,13 +87,13 @@ mb_status mb_vocab_add(mb_vocab *vocab, const char *text, size_t n_bytes, const 
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': %sthe piece '%.*s' is there twice, as id %d and %zu", path,
                        place, (int)(n_bytes < 80 ? n_bytes : 80), text, (int)old, vocab->n);
     }
-    char *copy = vocab->n < INT32_MAX && grow(vocab) ? malloc(n_bytes + 1) : NULL;
+    char *copy = grown ? malloc(n_bytes + 1) : NULL;
     if (copy == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': no memory for %zu pieces", path, vocab->n + 1);
     }
     memcpy(copy, text, n_bytes);
     copy[n_bytes] = '\0';
-    vocab->slots[find_slot(vocab, text, n_bytes)] = (uint32_t)vocab->n + 1;
+    vocab->slots[slot] = (uint32_t)vocab->n + 1;
     vocab->texts[vocab->n++] = copy;
     return MB_OK;
 }
@@ -121,6 +127,24 @@ mb_status mb_vocab_read_text(const char *path, mb_vocab *vocab, mb_error *error)
         status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it is empty, expected one piece a line", path);
     }
     return status;
+}
+
+bool mb_vocab_is_text(const char *path, const mb_vocab *vocab, size_t n_least) {
+    mb_map map = {0};
+    if (mb_map_open(path, &map, NULL) != MB_OK) {
+        return false;
+    }
+    const char *text = (const char *)map.data;
+    size_t begin = 0, id = 0;
+    bool same = true;
+    for (; same && begin < map.n_bytes; id++) {
+        const size_t n_bytes = id < vocab->n ? strlen(vocab->texts[id]) : SIZE_MAX;
+        same = n_bytes < map.n_bytes - begin && memcmp(text + begin, vocab->texts[id], n_bytes) == 0 &&
+               text[begin + n_bytes] == '\n';
+        begin += same ? n_bytes + 1 : 0;
+    }
+    mb_map_close(&map);
+    return same && id >= n_least;
 }
 
 mb_status mb_vocab_write_text(const mb_vocab *vocab, const char *path, mb_error *error) {
