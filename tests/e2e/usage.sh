@@ -31,7 +31,7 @@ expect 0 help
 cp out list
 # every command that is listed has help that is worth the name, and the ones that users rely on are listed
 sed -nE 's/^  ([a-z-]+( [a-z]+)?)  +[A-Z].*/\1/p' list > commands
-for command in "tokenizer train" "tokenizer encode" "tokenizer decode" pretrain finetune evaluate predict embed fill-mask neighbors info; do
+for command in "tokenizer train" "tokenizer encode" "tokenizer decode" pretrain finetune evaluate predict embed fill-mask neighbors info check; do
     grep -qx "$command" commands || fail "help does not list '$command'"
 done
 while IFS= read -r command; do
@@ -58,6 +58,18 @@ expect 0 --version
 grep -qE '^minibert [0-9]+\.[0-9]+\.[0-9]+$' out || fail "--version: $(cat out)"
 for word in compiler OpenBLAS CPU; do
     grep -q "$word" out || fail "--version does not tell the $word"
+done
+
+# --- check: right on this machine, in both architectures; the roofline has every operation ---
+for arch in bert modern; do
+    expect 0 check --gradients --arch $arch
+    [ "$(grep -c ' ok$' out)" -ge 30 ] || fail "check --gradients --arch $arch: $(cat out)"
+done
+for precision in fp32 bf16; do
+    expect 0 check --roofline --json --size tiny --batch-size 2 --seq-length 16 --vocab-size 100 --precision $precision
+    for word in '"ok": true' '"linear_cross_entropy"' '"attention"' '"add_layer_norm"' '"embedding"' '"adamw"' '"gemm_bound_fraction"'; do
+        grep -qF -- "$word" out || fail "check --roofline --precision $precision lacks $word: $(cat out)"
+    done
 done
 
 # --- wrong usage: 2 ---
