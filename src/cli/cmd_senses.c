@@ -23,8 +23,9 @@ const mb_command mb_command_senses = {
         "result is JSON: for each word its groups, most frequent first, with the words that are typical of their lines,\n"
         "lines near their centre, and, with --vectors, the words whose vectors are near.\n\n"
         "  minibert embed --model DIR --static corpus.txt --max-occurrences 100 --out words.vec\n"
-        "  minibert senses --model DIR --corpus corpus.txt --vectors words.vec --points senses.tsv window port mouse\n"
-        "  python3 scripts/senses_svg.py senses.tsv senses.svg",
+        "  minibert senses --model DIR --corpus corpus.txt --vectors words.vec --points senses.tsv window port mouse \\\n"
+        "      > senses.json\n"
+        "  python3 scripts/senses_svg.py senses.tsv senses.svg senses.json",
     .table = mb_senses_option_table,
     .options_bytes = sizeof(mb_senses_options),
     .run = run,
