@@ -137,7 +137,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="by turns; each with a seed of its own")
-    parser.add_argument("--once", nargs="*", default=[], help="contestants that take part in the first round alone")
+    parser.add_argument("--once", nargs="*", default=[], help="contestants that take part in the last round alone")
     parser.add_argument("--alpha", default="", help="the same first learning rate for all")
     parser.add_argument("--program", nargs="*", default=[], metavar="NAME=PATH", help="programs with word2vec.c's options")
     parser.add_argument("--only", nargs="*", help="contestants")
@@ -158,7 +158,7 @@ def main():
         records = {name: [] for name in contestants}
         for turn in range(arguments.rounds):
             for name, run in contestants.items():
-                if turn > 0 and name in arguments.once:
+                if turn < arguments.rounds - 1 and name in arguments.once:
                     continue
                 seconds, cpu_seconds, rate, megabytes = measure(run, text, out, arguments.threads, arguments.epochs, turn + 1,
                                                                 arguments.alpha)

@@ -134,6 +134,7 @@ def main():
     parser.add_argument("--model", help="pretrained before on the corpus")
     parser.add_argument("--cpu-seconds", type=float, help="what pretraining --model took")
     parser.add_argument("--steps", type=int, default=2000, help="of pretraining, without --model")
+    parser.add_argument("--size", default="mini", help="of that model")
     parser.add_argument("--few-epochs", type=int, default=5)
     parser.add_argument("--few-only", action="store_true", help="leave out the rows of equal CPU-seconds")
     parser.add_argument("--threads", type=int, default=2)
@@ -155,8 +156,8 @@ def compare(arguments, minibert, threads, directory):
     model, seconds = arguments.model, arguments.cpu_seconds
     if not model:
         model = at("model")
-        _, seconds = run(minibert, "pretrain", "--corpus", arguments.corpus, "--out", model, "--vocab-size", "8192", "--arch", "bert", "--size", "mini",
-                         "--batch-size", "8", "--steps", str(arguments.steps), *threads)
+        _, seconds = run(minibert, "pretrain", "--corpus", arguments.corpus, "--out", model, "--vocab-size", "8192", "--size",
+                         arguments.size, "--batch-size", "8", "--steps", str(arguments.steps), *threads)
     with open(os.path.join(model, "config.json")) as file:
         config = json.load(file)
     print(f"model: {config['num_hidden_layers']} layers, {config['hidden_size']} wide, {seconds:.0f} CPU-seconds", flush=True)
@@ -190,8 +191,8 @@ def compare(arguments, minibert, threads, directory):
     layers = arguments.layers if arguments.layers is not None else range(config["num_hidden_layers"] + 1)
     for layer in layers:
         path = at(f"layer.{layer}")
-        run(minibert, "embed", "--model", model, "--static", arguments.static_corpus or arguments.corpus, "--layers", str(layer), "--max-occurrences",
-            str(arguments.max_occurrences), "--max-length", "128", "--out", path, *threads)
+        run(minibert, "embed", "--model", model, "--static", arguments.static_corpus or arguments.corpus, "--layers", str(layer),
+            "--max-occurrences", str(arguments.max_occurrences), "--max-length", "128", "--out", path, *threads)
         tables[f"layer {layer}" + (" (embeddings)" if layer == 0 else "")] = path, seconds, layer
 
     loaded = {name: load_words(path) for name, (path, _, _) in tables.items()}
