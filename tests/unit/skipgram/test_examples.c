@@ -224,13 +224,22 @@ Test(examples, hierarchical_softmax_gives_the_path_beside_the_negatives) {
     f->source.tree_row = 3;
     f->source.n_negatives = 0;
     mb_example_stream_init(&f->stream, &f->source, 0, 1);
-    int n = 0;
+    /* c and b make node 0, that and a the root. As in word2vec.c the lesser of two turns by 0, and 0 is the label 1. */
+    int n_a = 0, n_b = 0, n_c = 0;
     while (mb_example_stream_next(&f->stream, &f->example)) {
         const mb_example *e = &f->example;
-        cr_assert(e->n_out == 1 || e->n_out == 2);
         cr_assert_eq(e->out[0], 3u + 1u, "the root is the last node made");
-        n++;
+        if (e->n_out == 1) {
+            cr_assert_eq(e->label[0], 0.0f, "a is the right branch of the root");
+            n_a++;
+        } else {
+            cr_assert_eq(e->n_out, 2);
+            cr_assert_eq(e->label[0], 1.0f, "b and c are in its left branch");
+            cr_assert_eq(e->out[1], 3u);
+            n_b += e->label[1] == 0.0f;
+            n_c += e->label[1] == 1.0f;
+        }
     }
-    cr_assert_eq(n, 12);
+    cr_assert(n_a == 7 && n_b == 4 && n_c == 1, "a %d, b %d, c %d pairs", n_a, n_b, n_c);
     fixture_free(f);
 }

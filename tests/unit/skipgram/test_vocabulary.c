@@ -141,3 +141,19 @@ Test(vocabulary, save_and_load) {
     free(path);
     test_dir_free(dir);
 }
+
+/* So many words that some dozens share the 32 bits of hash that a slot keeps. */
+Test(vocabulary, words_of_one_hash_are_told_apart) {
+    enum { N = 500000 };
+    mb_lexicon words = {0};
+    char word[32];
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t i = 0; i < N; i++) {
+            const int length = snprintf(word, sizeof word, i % 2 ? "w%lld" : "word-number-%lld", (long long)i);
+            const int64_t got =
+                pass ? mb_lexicon_find(&words, word, (size_t)length) : mb_lexicon_add(&words, word, (size_t)length, 1);
+            cr_assert_eq(got, i, "'%s' is number %lld", word, (long long)got);
+        }
+    }
+    mb_lexicon_free(&words);
+}
