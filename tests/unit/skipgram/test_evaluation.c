@@ -160,3 +160,64 @@ Test(evaluation, the_methods_differ) {
         test_dir_free(dir);
     }
 }
+
+/* --- gensim's numbers on the same vectors (scripts/golden/words.py) --- */
+
+#define GOLDEN MB_TESTS_DIR "/golden/words/"
+static const char *const golden_vectors[] = {GOLDEN "vectors.txt", GOLDEN "vectors.bin"};
+
+static json_t *golden_load(void) {
+    json_error_t error;
+    json_t *golden = json_load_file(GOLDEN "gensim.json", 0, &error);
+    cr_assert(golden, "%s", error.text);
+    return golden;
+}
+
+Test(evaluation, rated_pairs_as_gensim_judges_them) {
+    json_t *golden = golden_load();
+    const char *pairs = GOLDEN "pairs.tsv";
+    for (int format = 0; format < 2; format++) {
+        const mb_similarity_options options = {.vectors = golden_vectors[format], .files = {&pairs, 1}};
+        json_t *result;
+        mb_error error;
+        cr_assert_eq(mb_similarity(&options, &result, &error), MB_OK, "%s", error.message);
+        const json_t *file = json_array_get(result, 0);
+        cr_assert_float_eq(number(file, "spearman"), number(golden, "spearman"), 1e-9);
+        cr_assert_float_eq(number(file, "pearson"), number(golden, "pearson"), 1e-6);
+        cr_assert_eq(number(file, "out_of_vocabulary"), number(golden, "out_of_vocabulary"));
+        json_decref(result);
+    }
+    json_decref(golden);
+}
+
+static void check_sections(const json_t *result, const json_t *expected, const char *what) {
+    const json_t *sections = json_object_get(result, "sections");
+    cr_assert_eq(json_array_size(sections), json_array_size(expected));
+    for (size_t i = 0; i < json_array_size(expected); i++) {
+        const json_t *ours = json_array_get(sections, i), *theirs = json_array_get(expected, i);
+        cr_assert_str_eq(json_string_value(json_object_get(ours, "name")), json_string_value(json_object_get(theirs, "name")));
+        cr_assert_eq(number(ours, "correct"), number(theirs, "correct"), "%s, section %zu: %g correct", what, i,
+                     number(ours, "correct"));
+        cr_assert_eq(number(ours, "asked"), number(theirs, "asked"), "%s, section %zu: %g asked", what, i,
+                     number(ours, "asked"));
+    }
+}
+
+Test(evaluation, analogies_as_gensim_answers_them) {
+    static const char *const methods[] = {"add", "multiply"};
+    json_t *golden = golden_load();
+    for (int k = 0; k < 8; k++) { /* both methods, all words and the first ones, both formats */
+        const int method = k & 1, restricted = k >> 1 & 1;
+        const mb_analogy_options options = {.vectors = golden_vectors[k >> 2],
+                                            .questions = GOLDEN "questions.txt",
+                                            .restrict_words = restricted ? (int64_t)number(golden, "restrict") : 0,
+                                            .method = method};
+        json_t *result;
+        mb_error error;
+        cr_assert_eq(mb_analogy(&options, &result, &error), MB_OK, "%s", error.message);
+        const json_t *expected = json_object_get(json_object_get(golden, "analogies"), methods[method]);
+        check_sections(result, json_array_get(expected, (size_t)restricted), methods[method]);
+        json_decref(result);
+    }
+    json_decref(golden);
+}

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,28 @@ Test(neighbors, word_vectors) {
     const char *unknown = "kinng";
     cr_expect_eq(search((mb_neighbors_options){.vectors = vectors}, &unknown, 1, &error), MB_ERROR_USAGE);
     cr_expect(strstr(error.message, "'kinng' is not among the texts"), "%s", error.message);
+}
+
+/* gensim's most_similar on the same vectors (scripts/golden/words.py). */
+Test(neighbors, are_those_of_gensim) {
+    json_error_t json_error;
+    json_t *golden = json_load_file(MB_TESTS_DIR "/golden/words/gensim.json", 0, &json_error);
+    cr_assert(golden, "%s", json_error.text);
+    const json_t *rows = json_object_get(golden, "neighbors");
+    char expected[1024];
+    size_t used = 0;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        used += (size_t)snprintf(expected + used, sizeof expected - used, "%.4f\t%s\n",
+                                 json_number_value(json_array_get(row, 1)), json_string_value(json_array_get(row, 0)));
+    }
+    const char *query = json_string_value(json_object_get(golden, "word"));
+    mb_error error;
+    const mb_neighbors_options options = {.vectors = MB_TESTS_DIR "/golden/words/vectors.txt",
+                                          .top_k = (int64_t)json_array_size(rows)};
+    cr_assert_eq(search(options, &query, 1, &error), MB_OK, "%s", error.message);
+    cr_expect_str_eq(output, expected, "%s", output);
+    json_decref(golden);
 }
 
 Test(neighbors, sources_that_do_not_go_together) {
