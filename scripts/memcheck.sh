@@ -12,7 +12,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 awk 'BEGIN { for (i = 0; i < 60; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 7, i % 8 == 7 ? "\n" : "" }' > text.txt
 awk 'BEGIN { print "label\ttext"; for (i = 0; i < 12; i++) printf "%s\tthe %s house %d\n", i % 2 ? "r" : "g", i % 2 ? "red" : "green", i }' > train.tsv
-export OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell
+export OMP_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell GOMP_SPINCOUNT=2000 # the last: so that it does not start itself anew
 check() {
     valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite "$build/minibert" "$@" --quiet --threads 1 > out 2> err ||
         { cat err >&2; printf 'memcheck: minibert %s\n' "$*" >&2; exit 1; }

@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh
+export GOMP_SPINCOUNT=2000 # tests run beside each other: waiting threads shall not take the processor from the next
 [ $# -gt 0 ] || set -- release asan
 for preset in "$@"; do
     printf '\n== %s: build and test ==\n' "$preset"
