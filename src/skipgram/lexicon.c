@@ -25,7 +25,7 @@ const char *mb_lexicon_get(const mb_lexicon *table, int64_t word, size_t *n_byte
 }
 
 /* Up to eight bytes as a number, the missing ones zero. */
-static uint64_t short_word(const unsigned char *bytes, size_t n_bytes) {
+static inline uint64_t short_word(const unsigned char *bytes, size_t n_bytes) {
     if (n_bytes >= 4) {
         uint32_t low, high;
         memcpy(&low, bytes, 4);
@@ -47,7 +47,7 @@ static uint64_t mix(uint64_t x) {
     return x ^ x >> 33;
 }
 
-static uint32_t hash_word(const unsigned char *bytes, size_t n_bytes) {
+static inline uint32_t hash_word(const unsigned char *bytes, size_t n_bytes) {
     uint64_t hash = 0, part;
     for (; n_bytes > 8; bytes += 8, n_bytes -= 8) {
         memcpy(&part, bytes, 8);
@@ -56,18 +56,18 @@ static uint32_t hash_word(const unsigned char *bytes, size_t n_bytes) {
     return (uint32_t)mix(hash ^ short_word(bytes, n_bytes));
 }
 
-static bool is_word(const mb_lexicon *table, int64_t word, const void *bytes, size_t n_bytes) {
-    size_t length;
-    const char *other = mb_lexicon_get(table, word, &length);
-    if (length != n_bytes) {
+static inline bool is_word(const mb_lexicon *table, int64_t word, const void *bytes, size_t n_bytes) {
+    const size_t start = word ? table->ends[word - 1] : 0;
+    const char *other = table->bytes.data + start;
+    if (table->ends[word] - start != n_bytes) {
         return false;
     }
-    return n_bytes <= 8 ? short_word((const unsigned char *)other, length) == short_word(bytes, n_bytes)
+    return n_bytes <= 8 ? short_word((const unsigned char *)other, n_bytes) == short_word(bytes, n_bytes)
                         : memcmp(other, bytes, n_bytes) == 0;
 }
 
 /* The slot of a word, or the free one where it would be. */
-static mb_lexicon_slot *find_slot(const mb_lexicon *table, const void *bytes, size_t n_bytes, uint32_t hash) {
+static inline mb_lexicon_slot *find_slot(const mb_lexicon *table, const void *bytes, size_t n_bytes, uint32_t hash) {
     uint64_t at = hash & (table->n_slots - 1);
     while (table->slots[at].entry) {
         const mb_lexicon_slot *slot = &table->slots[at];

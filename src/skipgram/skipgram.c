@@ -129,7 +129,7 @@ static mb_status load_first_vectors(run *r, mb_error *error) {
         const char *bytes = mb_lexicon_get(&r->vocabulary.words, word, &n_bytes);
         const int64_t from = mb_lexicon_find(&vectors.words, bytes, n_bytes);
         if (from >= 0) {
-            memcpy(r->model.in + word * r->model.stride, vectors.data + from * vectors.width,
+            memcpy(mb_word_model_in(&r->model, word), vectors.data + from * vectors.width,
                    (size_t)vectors.width * sizeof(float));
             n_found++;
         }
@@ -191,6 +191,7 @@ static mb_status save(run *r, mb_error *error) {
     const int64_t width = r->model.width, stride = r->model.stride;
     const mb_word_format format = format_of(options);
     mb_status status = MB_OK;
+    mb_word_model_squeeze(&r->model);
     if (options->save_ngrams) { /* before the words' rows take in their n-grams, which stay as they are */
         status =
             mb_rows_save_npy(options->save_ngrams, r->model.in + words->n * stride, options->buckets, width, stride, error);

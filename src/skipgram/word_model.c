@@ -24,25 +24,35 @@ static float *allocate_rows(int64_t n_rows, int64_t stride) {
     return rows;
 }
 
-static float *allocate_zeros(int64_t n_rows, int64_t stride) {
-    float *rows = allocate_rows(n_rows, stride);
+static float *allocate_zeros(int64_t n_floats) {
+    float *rows = allocate_rows(n_floats, 1);
     if (rows) {
-        memset(rows, 0, (size_t)n_rows * (size_t)stride * sizeof *rows);
+        memset(rows, 0, (size_t)n_floats * sizeof *rows);
     }
     return rows;
 }
 
-/* Whole cache lines where they cost little: no load crosses two, and no line is two threads'. */
-static int64_t padded(int64_t width) {
-    enum { FREE_PART = 20 };
-    const int64_t lines = (width + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
-    return lines - width <= width / FREE_PART ? lines : (width + MB_ROW_FLOATS - 1) / MB_ROW_FLOATS * MB_ROW_FLOATS;
+/* Rows of whole cache lines are the faster ones, above all where threads meet: a store across two lines needs both at once.
+ * Threads meet at the most frequent words, so that these have such rows, and all where it costs little. */
+static void lay_out(mb_word_model *model) {
+    enum { FREQUENT = 2048, FREE_PART = 20 };
+    model->line_stride = (model->width + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS;
+    model->stride = model->line_stride - model->width <= model->width / FREE_PART
+                        ? model->line_stride
+                        : (model->width + MB_ROW_FLOATS - 1) / MB_ROW_FLOATS * MB_ROW_FLOATS;
+    const bool has_tree = model->n_out_rows != model->n_words; /* its last rows are the busiest */
+    model->n_in_lines = model->n_words < FREQUENT ? model->n_words : FREQUENT;
+    model->n_out_lines = has_tree || model->n_out_rows < FREQUENT ? model->n_out_rows : FREQUENT;
+}
+
+static int64_t count_floats(const mb_word_model *model, int64_t n_rows, int64_t n_lines) {
+    return n_lines * model->line_stride + (n_rows - n_lines) * model->stride;
 }
 
 mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *error) {
-    model->stride = padded(model->width);
-    model->in = allocate_zeros(model->n_in_rows, model->stride);
-    model->out = allocate_zeros(model->n_out_rows, model->stride);
+    lay_out(model);
+    model->in = allocate_zeros(count_floats(model, model->n_in_rows, model->n_in_lines));
+    model->out = allocate_zeros(count_floats(model, model->n_out_rows, model->n_out_lines));
     if (!model->in || !model->out) {
         mb_word_model_free(model);
         return mb_fail(error, MB_ERROR_MEMORY,
@@ -52,11 +62,12 @@ mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *erro
     const float scale = 1.0f / (float)model->width;
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < model->n_in_rows; row++) {
+        float *at = mb_word_model_in(model, row);
         for (int64_t j = 0; j < model->width; j += 4) {
             const mb_rng_block block =
                 mb_rng_at(seed, MB_STREAM_SKIPGRAM_INIT, (uint32_t)row, (uint32_t)(row >> 32), (uint32_t)j);
             for (int64_t k = 0; k < 4 && j + k < model->width; k++) {
-                model->in[row * model->stride + j + k] = (mb_rng_uniform(block.v[k]) - 0.5f) * scale;
+                at[j + k] = (mb_rng_uniform(block.v[k]) - 0.5f) * scale;
             }
         }
     }
@@ -69,6 +80,19 @@ void mb_word_model_free(mb_word_model *model) {
     model->in = model->out = NULL;
 }
 
+static void squeeze(const mb_word_model *model, float *matrix, int64_t n_rows, int64_t n_lines) {
+    for (int64_t row = 0; row < n_rows; row++) { /* to the front: no row is overwritten before it has moved */
+        memmove(matrix + row * model->stride, mb_word_model_row(model, matrix, n_lines, row),
+                (size_t)model->width * sizeof *matrix);
+    }
+}
+
+void mb_word_model_squeeze(mb_word_model *model) {
+    squeeze(model, model->in, model->n_in_rows, model->n_in_lines);
+    squeeze(model, model->out, model->n_out_rows, model->n_out_lines);
+    model->n_in_lines = model->n_out_lines = 0;
+}
+
 /* The rows of a word's n-grams. */
 static const uint32_t *parts_of(const mb_word_model *model, uint32_t word, int64_t *n) {
     *n = 0;
@@ -77,10 +101,6 @@ static const uint32_t *parts_of(const mb_word_model *model, uint32_t word, int64
     }
     *n = (int64_t)(model->subwords->starts[word + 1] - model->subwords->starts[word]);
     return model->subwords->buckets + model->subwords->starts[word];
-}
-
-static float *in_row(const mb_word_model *model, int64_t row) {
-    return model->in + row * model->stride;
 }
 
 static void add_row(float *restrict to, const float *restrict from, float scale, int64_t width) {
@@ -94,9 +114,9 @@ static void add_word(const mb_word_model *model, uint32_t word, float scale, flo
     int64_t n_parts;
     const uint32_t *parts = parts_of(model, word, &n_parts);
     const float share = scale / (float)(1 + n_parts);
-    add_row(to, in_row(model, word), share, model->width);
+    add_row(to, mb_word_model_in(model, word), share, model->width);
     for (int64_t k = 0; k < n_parts; k++) {
-        add_row(to, in_row(model, model->n_words + parts[k]), share, model->width);
+        add_row(to, mb_word_model_in(model, model->n_words + parts[k]), share, model->width);
     }
 }
 
@@ -108,7 +128,7 @@ mb_status mb_word_model_fold(mb_word_model *model, mb_error *error) {
     for (int64_t word = 0; word < model->n_words; word++) {
         memset(vector, 0, (size_t)model->width * sizeof *vector);
         add_word(model, (uint32_t)word, 1, vector);
-        memcpy(in_row(model, word), vector, (size_t)model->width * sizeof *vector);
+        memcpy(mb_word_model_in(model, word), vector, (size_t)model->width * sizeof *vector);
     }
     free(vector);
     return MB_OK;
@@ -116,7 +136,7 @@ mb_status mb_word_model_fold(mb_word_model *model, mb_error *error) {
 
 mb_status mb_word_step_init(mb_word_step *step, const mb_word_model *model, int64_t n_rows, mb_error *error) {
     *step = (mb_word_step){.loss = {.product = 1}, .n_rows = n_rows};
-    step->rows = allocate_rows(n_rows, model->stride);
+    step->rows = allocate_rows(n_rows, model->line_stride);
     return step->rows ? MB_OK : mb_fail(error, MB_ERROR_MEMORY, "out of memory for training");
 }
 
@@ -127,9 +147,9 @@ void mb_word_step_free(mb_word_step *step) {
 }
 
 static float *zero_row(mb_word_step *step, const mb_word_model *model) {
-    float *row = step->rows + step->n_rows_used * model->stride;
+    float *row = step->rows + step->n_rows_used * model->line_stride;
     step->n_rows_used++;
-    memset(row, 0, (size_t)model->stride * sizeof *row);
+    memset(row, 0, (size_t)model->line_stride * sizeof *row);
     return row;
 }
 
@@ -137,7 +157,7 @@ static void set_outputs(mb_word_step *step, const mb_word_model *model, const mb
     mb_pairs *pairs = &step->pairs;
     pairs->n_out = example->n_out;
     for (int o = 0; o < example->n_out; o++) {
-        float *row = model->out + (int64_t)example->out[o] * model->stride;
+        float *row = mb_word_model_out(model, example->out[o]);
         pairs->out[o] = pairs->out_sum[o] = row;
         pairs->label[o] = example->label[o];
     }
@@ -148,7 +168,7 @@ static void set_direct_inputs(mb_word_step *step, const mb_word_model *model, co
     mb_pairs *pairs = &step->pairs;
     pairs->n_in = example->n_in;
     for (int i = 0; i < example->n_in; i++) {
-        float *row = in_row(model, example->in[i]);
+        float *row = mb_word_model_in(model, example->in[i]);
         pairs->in[i] = pairs->in_sum[i] = row;
     }
 }
@@ -183,9 +203,9 @@ static void spread_hidden(mb_word_step *step, const mb_word_model *model, const 
         const float *change = step->pairs.in_sum[model->cbow ? 0 : k];
         int64_t n_parts;
         const uint32_t *parts = parts_of(model, example->in[k], &n_parts);
-        add_row(in_row(model, example->in[k]), change, share, model->width);
+        add_row(mb_word_model_in(model, example->in[k]), change, share, model->width);
         for (int64_t j = 0; j < n_parts; j++) {
-            add_row(in_row(model, model->n_words + parts[j]), change, share, model->width);
+            add_row(mb_word_model_in(model, model->n_words + parts[j]), change, share, model->width);
         }
     }
 }
@@ -244,9 +264,9 @@ bool mb_word_step_compute(mb_word_step *step, const mb_word_model *model, const 
         const float *change = pairs->in_sum[model->cbow ? 0 : k];
         int64_t n_parts;
         const uint32_t *parts = parts_of(model, example->in[k], &n_parts);
-        fine = add_later(step, in_row(model, example->in[k]), change, share);
+        fine = add_later(step, mb_word_model_in(model, example->in[k]), change, share);
         for (int64_t j = 0; fine && j < n_parts; j++) {
-            fine = add_later(step, in_row(model, model->n_words + parts[j]), change, share);
+            fine = add_later(step, mb_word_model_in(model, model->n_words + parts[j]), change, share);
         }
     }
     return fine;
@@ -260,9 +280,9 @@ static void prefetch_row(const float *row, int64_t width) {
 
 void mb_word_model_prefetch(const mb_word_model *model, const mb_example *example) {
     for (int o = 0; o < example->n_out; o++) {
-        prefetch_row(model->out + (int64_t)example->out[o] * model->stride, model->width);
+        prefetch_row(mb_word_model_out(model, example->out[o]), model->width);
     }
     for (int i = 0; i < example->n_in; i++) {
-        prefetch_row(in_row(model, example->in[i]), model->width);
+        prefetch_row(mb_word_model_in(model, example->in[i]), model->width);
     }
 }

@@ -11,8 +11,11 @@
 #include "skipgram/subwords.h"
 
 typedef struct mb_word_model {
-    int64_t width, stride; /* floats of a vector, and from row to row */
-    int64_t n_words;       /* the first rows of `in` */
+    int64_t width;       /* floats of a vector */
+    int64_t line_stride; /* from row to row, whole cache lines: the first rows of a matrix, those of frequent words */
+    int64_t stride;      /* from row to row, the others */
+    int64_t n_in_lines, n_out_lines; /* rows of whole lines */
+    int64_t n_words;                 /* the first rows of `in` */
     int64_t n_in_rows,
         n_out_rows; /* in: words, then n-gram buckets. out: words if there are negatives, then nodes of the tree */
     float *in, *out;
@@ -20,9 +23,22 @@ typedef struct mb_word_model {
     bool cbow;
 } mb_word_model;
 
+static inline float *mb_word_model_row(const mb_word_model *model, float *matrix, int64_t n_lines, int64_t row) {
+    const int64_t n_wide = row < n_lines ? row : n_lines; /* of the rows before it; no branch, which nothing could foresee */
+    return matrix + row * model->stride + n_wide * (model->line_stride - model->stride);
+}
+static inline float *mb_word_model_in(const mb_word_model *model, int64_t row) {
+    return mb_word_model_row(model, model->in, model->n_in_lines, row);
+}
+static inline float *mb_word_model_out(const mb_word_model *model, int64_t row) {
+    return mb_word_model_row(model, model->out, model->n_out_lines, row);
+}
+
 /* `in` is uniform in +-1/(2 width), as word2vec.c has it, `out` is zero. The shape is taken from *model. */
 mb_status mb_word_model_init(mb_word_model *model, uint64_t seed, mb_error *error);
 void mb_word_model_free(mb_word_model *model);
+/* Brings all rows to `stride`, for saving. */
+void mb_word_model_squeeze(mb_word_model *model);
 /* Each word's row becomes its vector, the mean of its own row and those of its n-grams, which stay. For saving. */
 mb_status mb_word_model_fold(mb_word_model *model, mb_error *error);
 

@@ -275,9 +275,9 @@ static small_model *small_model_new(bool cbow, bool subwords) {
     cr_assert_eq(mb_word_model_init(&s->model, 1, &error), MB_OK);
     for (int64_t row = 0; row < 8; row++) {
         for (int64_t j = 0; j < 3; j++) {
-            s->model.in[row * s->model.stride + j] = (float)sin((double)(1 + 3 * row + j)) * 0.8f;
+            mb_word_model_in(&s->model, row)[j] = (float)sin((double)(1 + 3 * row + j)) * 0.8f;
             if (row < 5) {
-                s->model.out[row * s->model.stride + j] = (float)cos((double)(2 + 5 * row + j)) * 0.8f;
+                mb_word_model_out(&s->model, row)[j] = (float)cos((double)(2 + 5 * row + j)) * 0.8f;
             }
         }
     }
@@ -291,11 +291,10 @@ static void small_model_free(small_model *s) {
 }
 
 static double word_number(const small_model *s, uint32_t word, int64_t j) {
-    const float *in = s->model.in + j;
-    double sum = (double)in[word * s->model.stride];
+    double sum = (double)mb_word_model_in(&s->model, word)[j];
     int n = 1;
     for (uint64_t k = s->starts[word]; s->model.subwords && k < s->starts[word + 1]; k++, n++) {
-        sum += (double)in[(5 + s->buckets[k]) * s->model.stride];
+        sum += (double)mb_word_model_in(&s->model, 5 + s->buckets[k])[j];
     }
     return sum / n;
 }
@@ -310,7 +309,7 @@ static double model_loss(const small_model *s) {
                 for (int k = 0; k < 3; k++) {
                     h += s->model.cbow || k == i ? word_number(s, s->example.in[k], j) / (s->model.cbow ? 3 : 1) : 0;
                 }
-                f += h * (double)s->model.out[s->example.out[o] * s->model.stride + j];
+                f += h * (double)mb_word_model_out(&s->model, s->example.out[o])[j];
             }
             loss += log(1 + exp(s->example.label[o] > 0 ? -f : f));
         }
@@ -340,15 +339,32 @@ static double step_change(small_model *s, const float *row, int64_t j, bool in_p
     return change / (double)alpha;
 }
 
-/* Two matrices of rows without gaps are nearly all the memory of a run: padding 100 numbers to cache lines took an eighth more.
- */
-Test(skipgram, rows_are_padded_where_it_costs_little) {
-    static const int64_t cases[][2] = {{1, 4}, {10, 12}, {50, 52}, {64, 64}, {100, 100}, {128, 128}, {200, 208}, {300, 304}};
+/* Two matrices are nearly all the memory of a run: padding 100 numbers to cache lines everywhere took an eighth more. */
+Test(skipgram, rows_are_padded_where_it_pays) {
+    static const int64_t cases[][3] = {{1, 16, 4},      {10, 16, 12},    {50, 64, 52},    {64, 64, 64},
+                                       {100, 112, 100}, {128, 128, 128}, {200, 208, 208}, {300, 304, 304}};
+    enum { N = 3000 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        mb_word_model model = {.width = cases[i][0], .n_words = 2, .n_in_rows = 2, .n_out_rows = 2};
+        mb_word_model model = {.width = cases[i][0], .n_words = N, .n_in_rows = N + 10, .n_out_rows = N};
         mb_error error;
         cr_assert_eq(mb_word_model_init(&model, 1, &error), MB_OK);
-        cr_assert_eq(model.stride, cases[i][1], "%lld numbers: rows of %lld", (long long)model.width, (long long)model.stride);
+        cr_assert_eq(model.line_stride, cases[i][1], "%lld numbers: rows of %lld", (long long)model.width,
+                     (long long)model.line_stride);
+        cr_assert_eq(model.stride, cases[i][2], "%lld numbers: rows of %lld", (long long)model.width, (long long)model.stride);
+        cr_assert(model.n_in_lines > 0 && model.n_in_lines < N && model.n_out_lines == model.n_in_lines);
+        for (int64_t row = 0; row < N + 10; row++) {
+            float *at = mb_word_model_in(&model, row);
+            cr_assert_eq((uintptr_t)at % (row < model.n_in_lines ? 64 : 16), 0u);
+            at[0] = (float)row;
+            at[model.width - 1] += row == 0 ? 0.0f : 1.0f;
+        }
+        mb_word_model_squeeze(&model);
+        for (int64_t row = 0; row < N + 10; row++) { /* uniform in +-1/(2 width) before */
+            const float *at = model.in + row * model.stride;
+            cr_assert(at == mb_word_model_in(&model, row) && (model.width == 1 || at[0] == (float)row), "row %lld",
+                      (long long)row);
+            cr_assert(row == 0 || at[model.width - 1] > 0.4f, "row %lld", (long long)row);
+        }
         mb_word_model_free(&model);
     }
 }
@@ -360,7 +376,7 @@ Test(skipgram, the_steps_of_means_are_gradients) {
             for (int64_t j = 0; j < 3; j++) {
                 for (int in_place = 0; in_place < 2; in_place++) {
                     small_model *s = small_model_new(cbow, subwords);
-                    float *at = row < 8 ? s->model.in + row * s->model.stride : s->model.out + (row - 8) * s->model.stride;
+                    float *at = row < 8 ? mb_word_model_in(&s->model, row) : mb_word_model_out(&s->model, row - 8);
                     const float before = at[j], h = 1e-2f;
                     at[j] = before + h;
                     const double above = model_loss(s);
