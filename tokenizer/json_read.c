@@ -10,15 +10,19 @@
 /* As mb_json_load, but numbers may be of any size: transformers writes 1000000000000000019884624838656 for "no limit". */
 static mb_status parse_object(const char *path, const mb_buffer *text, json_t **out, mb_error *error) {
     json_error_t where;
-    json_t *root = json_loadb(text->data == NULL ? "" : text->data, text->n_bytes,
-                              JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &where);
+    json_t *root = NULL;
+    mb_status status = mb_json_parse(text->data == NULL ? "" : text->data, text->n_bytes,
+                                     JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &root, &where);
+    if (status == MB_ERROR_MEMORY) {
+        return mb_fail(error, status, "cannot read '%s': out of memory", path);
+    }
     if (json_is_object(root)) {
         *out = root;
         return MB_OK;
     }
-    const mb_status status = root != NULL ? mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': expected a JSON object", path)
-                                          : mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %d is not valid JSON: %s",
-                                                    path, where.line, where.text);
+    status = root != NULL ? mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': expected a JSON object", path)
+                          : mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %d is not valid JSON: %s", path, where.line,
+                                    where.text);
     json_decref(root);
     return status;
 }

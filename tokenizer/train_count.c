@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/threads.h"
+#include "base/wraps.h"
 #include "tokenizer/normalize_inline.h"
 #include "tokenizer/train.h"
 
@@ -59,7 +60,7 @@ void mb_word_table_free(mb_word_table *table) {
     *table = (mb_word_table){0};
 }
 
-static uint64_t hash_word(const mb_words *words) {
+MB_WRAPS static uint64_t hash_word(const mb_words *words) {
     if (words->n_bytes >= MB_KEY_BYTES) {
         return mb_hash_bytes(words->bytes, words->n_bytes);
     }

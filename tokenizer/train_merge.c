@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wraps.h"
 #include "tokenizer/train.h"
 
 /* Byte-pair merging (Sennrich, Haddow and Birch 2016) as Hugging Face's WordPieceTrainer does it. Counts are kept up to date
@@ -52,7 +53,7 @@ static uint64_t key_of(int32_t left, int32_t right) {
 
 /* --- table of pairs --- */
 
-static size_t find_slot(const merger *self, uint64_t key) {
+MB_WRAPS static size_t find_slot(const merger *self, uint64_t key) {
     size_t slot = (size_t)((key ^ key >> 29) * 0x9E3779B97F4A7C15u >> 20) & (self->n_slots - 1);
     while (self->slots[slot] != 0 && self->pairs[self->slots[slot] - 1].key != key) {
         slot = (slot + 1) & (self->n_slots - 1);

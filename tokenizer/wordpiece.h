@@ -7,6 +7,7 @@
 #ifndef MB_TOKENIZER_WORDPIECE_H
 #define MB_TOKENIZER_WORDPIECE_H
 
+#include "base/wraps.h"
 #include "tokenizer/normalize.h"
 
 #define MB_TRIE_ACCEPTS 0x80000000u /* in base: a piece ends here */
@@ -48,7 +49,7 @@ typedef struct mb_cache_entry {
     uint8_t ends[MB_CACHE_PIECES];
 } mb_cache_entry;
 
-static inline size_t mb_cache_slot(mb_word_key key) {
+MB_WRAPS static inline size_t mb_cache_slot(mb_word_key key) {
     /* 2^64 over the golden ratio, and an odd constant of SplitMix64: any two with well-mixed upper bits would do */
     return (size_t)((key.low * 0x9E3779B97F4A7C15u + (key.high ^ key.low >> 32) * 0xBF58476D1CE4E5B9u) >> (64 - MB_CACHE_BITS));
 }

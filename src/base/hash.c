@@ -2,11 +2,12 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/wraps.h"
 
 static const uint64_t prime1 = 0x9E3779B185EBCA87u, prime2 = 0xC2B2AE3D27D4EB4Fu, prime3 = 0x165667B19E3779F9u,
                       prime4 = 0x85EBCA77C2B2AE63u, prime5 = 0x27D4EB2F165667C5u;
 
-static uint64_t rotate(uint64_t x, int bits) {
+MB_WRAPS static uint64_t rotate(uint64_t x, int bits) {
     return (x << bits) | (x >> (64 - bits));
 }
 
@@ -16,11 +17,11 @@ static uint64_t read64(const unsigned char *bytes) {
     return value;
 }
 
-static uint64_t accumulate(uint64_t lane, uint64_t input) {
+MB_WRAPS static uint64_t accumulate(uint64_t lane, uint64_t input) {
     return rotate(lane + input * prime2, 31) * prime1;
 }
 
-void mb_hash_begin(mb_hash *hash) {
+MB_WRAPS void mb_hash_begin(mb_hash *hash) {
     *hash = (mb_hash){.lane = {prime1 + prime2, prime2, 0, (uint64_t)0 - prime1}};
 }
 
@@ -56,7 +57,7 @@ void mb_hash_add(mb_hash *hash, const void *bytes, size_t n_bytes) {
     }
 }
 
-uint64_t mb_hash_end(const mb_hash *hash) {
+MB_WRAPS uint64_t mb_hash_end(const mb_hash *hash) {
     uint64_t h;
     if (hash->total_bytes >= 32) {
         h = rotate(hash->lane[0], 1) + rotate(hash->lane[1], 7) + rotate(hash->lane[2], 12) + rotate(hash->lane[3], 18);

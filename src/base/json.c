@@ -14,8 +14,12 @@ mb_status mb_json_load(const char *path, json_t **out, mb_error *error) {
         return status;
     }
     json_error_t where;
-    json_t *root = json_loadb(text.data == NULL ? "" : text.data, text.n_bytes, JSON_REJECT_DUPLICATES, &where);
+    json_t *root = NULL;
+    status = mb_json_parse(text.data == NULL ? "" : text.data, text.n_bytes, JSON_REJECT_DUPLICATES, &root, &where);
     mb_buffer_free(&text);
+    if (status == MB_ERROR_MEMORY) {
+        return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", path);
+    }
     if (root == NULL) {
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %d is not valid JSON: %s", path, where.line, where.text);
     }
@@ -28,7 +32,7 @@ mb_status mb_json_load(const char *path, json_t **out, mb_error *error) {
 }
 
 mb_status mb_json_save(const char *path, const json_t *object, mb_error *error) {
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = mb_json_text(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (text == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "cannot write '%s': out of memory", path);
     }

@@ -1,4 +1,4 @@
-/* JSON by jansson; here only what adds the file's name and the key to the error. */
+/* JSON by jansson; here only what adds the file's name and the key to the error, and reading that survives want of memory. */
 #ifndef MB_BASE_JSON_H
 #define MB_BASE_JSON_H
 
@@ -7,6 +7,12 @@
 #include <stdint.h>
 
 #include "minibert/status.h"
+
+/* json_loadb and json_dumps, which must not be called themselves: json_memory.c says why.
+ * Reading: MB_OK and a value that the caller owns; MB_ERROR_FORMAT and a `reason`, which may be NULL; or MB_ERROR_MEMORY. The
+ * depth is bounded by jansson's 2048. Writing: malloc'ed; NULL without memory, or for a value that is no JSON. */
+mb_status mb_json_parse(const char *text, size_t n_bytes, size_t flags, json_t **out, json_error_t *reason);
+char *mb_json_text(const json_t *json, size_t flags);
 
 /* Reads a JSON object from a file; the caller owns the reference (json_decref). */
 mb_status mb_json_load(const char *path, json_t **out, mb_error *error);

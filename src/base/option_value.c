@@ -165,7 +165,7 @@ bool mb_option_own(mb_option_set *set, void *block) {
 
 /* The array doubles whenever its length is a power of two; outgrown ones stay with the set until it is freed. */
 static bool append_text(mb_option_set *set, mb_text_list *list, const char *text) {
-    if ((list->n & (list->n - 1)) == 0) {
+    if (__builtin_popcountll(list->n) <= 1) {
         const char **items = calloc(list->n ? 2 * list->n : 1, sizeof *items);
         if (!items || !mb_option_own(set, items)) {
             return false;

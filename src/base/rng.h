@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "base/wraps.h"
+
 /* What a number is for; two purposes never share a stream. The upper bits may carry a site (e.g. which dropout). */
 typedef enum mb_rng_stream {
     MB_STREAM_INIT = 1,    /* parameter initialisation: a = parameter index, b = element block */
@@ -29,7 +31,7 @@ typedef struct mb_rng_block {
 } mb_rng_block;
 
 /* The 128-bit block at (stream, a, b, c) under `seed`. */
-static inline mb_rng_block mb_rng_at(uint64_t seed, uint32_t stream, uint32_t a, uint32_t b, uint32_t c) {
+MB_WRAPS static inline mb_rng_block mb_rng_at(uint64_t seed, uint32_t stream, uint32_t a, uint32_t b, uint32_t c) {
     uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
     uint32_t x0 = c, x1 = b, x2 = a, x3 = stream;
     for (int round = 0; round < 10; round++) {

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/buffer.h"
+#include "base/json.h"
 
 /* More columns than any sensible file has; bounds the search for duplicate names. */
 enum { MAX_COLUMNS = 1000 };
@@ -164,7 +163,10 @@ static mb_status read_member(const mb_labelled_source *source, const json_t *obj
 static mb_status scan_object(const mb_labelled_source *source, mb_span line, int64_t number, mb_labelled_visit *visit,
                              void *context, mb_error *error) {
     json_error_t reason;
-    json_t *object = json_loadb(line.text, line.n_bytes, JSON_REJECT_DUPLICATES, &reason);
+    json_t *object = NULL;
+    if (mb_json_parse(line.text, line.n_bytes, JSON_REJECT_DUPLICATES, &object, &reason) == MB_ERROR_MEMORY) {
+        return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", source->name);
+    }
     if (!json_is_object(object)) {
         json_decref(object);
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " is not a JSON object%s%s", source->name,

@@ -1,8 +1,9 @@
 #include "model/safetensors.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/json.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "safetensors holds little-endian numbers, read here without swapping");
@@ -165,13 +166,17 @@ static mb_status read_header(mb_safetensors *file, mb_error *error) {
         return bad(file, error, "it has no safetensors header");
     }
     json_error_t json_error;
-    json_t *header = json_loadb((const char *)text, header_bytes, JSON_REJECT_DUPLICATES, &json_error);
+    json_t *header = NULL;
+    mb_status status = mb_json_parse((const char *)text, header_bytes, JSON_REJECT_DUPLICATES, &header, &json_error);
+    if (status == MB_ERROR_MEMORY) {
+        return mb_fail(error, status, "out of memory reading '%s'", file->path);
+    }
     if (!json_is_object(header)) {
         json_decref(header);
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': its header is not valid JSON: %s", file->path,
                        json_error.text);
     }
-    mb_status status = read_entries(file, header, text + header_bytes, rest_bytes - header_bytes, error);
+    status = read_entries(file, header, text + header_bytes, rest_bytes - header_bytes, error);
     json_decref(header);
     return status;
 }
@@ -394,7 +399,7 @@ static void write_numbers(mb_writer *writer, const mb_real *data, int64_t count)
 
 mb_status mb_safetensors_save(const char *path, const mb_safetensors_entry *entries, size_t n_entries, mb_error *error) {
     json_t *header = make_header(entries, n_entries);
-    char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *text = header ? mb_json_text(header, JSON_COMPACT) : NULL;
     json_decref(header);
     if (!text) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory writing '%s'", path);

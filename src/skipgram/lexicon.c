@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wraps.h"
+
 static const int64_t MAX_WORDS = (int64_t)1 << 31; /* no more than 2^32 slots */
 
 void mb_lexicon_free(mb_lexicon *table) {
@@ -41,7 +43,7 @@ static inline uint64_t short_word(const unsigned char *bytes, size_t n_bytes) {
 
 /* A bijection: an odd factor, and the upper half added to the lower one, twice (the constants are those of MurmurHash3's
  * fmix64). */
-static uint64_t mix(uint64_t x) {
+MB_WRAPS static uint64_t mix(uint64_t x) {
     x = (x ^ x >> 33) * 0xFF51AFD7ED558CCDu;
     x = (x ^ x >> 33) * 0xC4CEB9FE1A85EC53u;
     return x ^ x >> 33;

@@ -4,11 +4,12 @@
 
 #include <stdint.h>
 
+#include "base/wraps.h"
 #include "minibert/status.h"
 
 /* Numbers as fast as a multiplication: a 64-bit linear congruential generator (Knuth's MMIX constants), of which the upper
  * half is used. A stream of text has one; its start comes from base/rng.h. */
-static inline uint32_t mb_lcg_next(uint64_t *state) {
+MB_WRAPS static inline uint32_t mb_lcg_next(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(*state >> 32);
 }

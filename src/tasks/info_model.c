@@ -116,7 +116,7 @@ static bool describe_members(mb_buffer *out, const char *title, const json_t *ob
         if (!fine || json_is_null(value) || json_is_object(value) || json_is_array(value)) {
             continue;
         }
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+        char *text = mb_json_text(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
         fine = text && mb_buffer_printf(out, "%s%s %s", separator, key, text);
         free(text);
         separator = ", ";

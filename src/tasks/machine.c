@@ -1,6 +1,8 @@
 #include "tasks/machine.h"
 
+#include <gnu/libc-version.h>
 #include <string.h>
+#include <utf8proc.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -17,32 +19,40 @@ char *openblas_get_corename(void);
 
 static json_t *supported_features(void) {
     json_t *list = json_array();
+    int failed = list == NULL;
 #if defined(__x86_64__)
-#define ADD(name)                                       \
-    if (__builtin_cpu_supports(name)) {                 \
-        json_array_append_new(list, json_string(name)); \
+#define ADD(name)                                                 \
+    if (__builtin_cpu_supports(name)) {                           \
+        failed |= json_array_append_new(list, json_string(name)); \
     }
     CPU_FEATURES(ADD)
 #undef ADD
 #endif
-    return list;
+    return failed ? (json_decref(list), NULL) : list;
 }
 
 static json_t *compiled_features(void) {
-    json_t *list = json_array();
+    static const char *const names[] = {
 #if defined(__AVX2__)
-    json_array_append_new(list, json_string("avx2"));
+        "avx2",
 #endif
 #if defined(__FMA__)
-    json_array_append_new(list, json_string("fma"));
+        "fma",
 #endif
 #if defined(__AVX512F__)
-    json_array_append_new(list, json_string("avx512f"));
+        "avx512f",
 #endif
 #if defined(__AVX512BF16__)
-    json_array_append_new(list, json_string("avx512bf16"));
+        "avx512bf16",
 #endif
-    return list;
+        NULL
+    };
+    json_t *list = json_array();
+    int failed = list == NULL;
+    for (const char *const *name = names; *name != NULL; name++) {
+        failed |= json_array_append_new(list, json_string(*name));
+    }
+    return failed ? (json_decref(list), NULL) : list;
 }
 
 /* The processor's name for itself: 48 bytes from three leaves of CPUID. */
@@ -70,7 +80,9 @@ json_t *mb_machine_describe(void) {
 #else
     static const char compiler[] = "gcc " __VERSION__;
 #endif
-    return json_pack("{s:s%, s:o, s:o, s:s, s:s, s:s, s:s}", "cpu", name, strlen(name), "cpu_features", supported_features(),
-                     "compiled_for", compiled_features(), "compiler", compiler, "blas", openblas_get_config(), "blas_kernel",
-                     openblas_get_corename(), "bf16_kernel", mb_bf16_kernel_name());
+    return json_pack("{s:s%, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:s}", "cpu", name, strlen(name), "cpu_features",
+                     supported_features(), "compiled_for", compiled_features(), "compiler", compiler, "blas",
+                     openblas_get_config(), "blas_kernel", openblas_get_corename(), "bf16_kernel", mb_bf16_kernel_name(),
+                     "libc", gnu_get_libc_version(), "openmp", _OPENMP, "jansson", jansson_version_str(), "utf8proc",
+                     utf8proc_version());
 }

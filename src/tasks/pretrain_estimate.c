@@ -54,9 +54,11 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds, double update
         "optimizer", 2e-6 * one_buffer, "activations", 1e-6 * (double)mb_tape_peak_bytes(run->tape), "peak_resident",
         1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", step_seconds, "of_which_update", update_seconds,
         "tokens_per_second", tokens / step_seconds);
-    if (result != NULL && o->steps > 0) {
-        json_object_set_new(result, "steps", json_integer(o->steps));
-        json_object_set_new(result, "estimated_seconds", json_real(step_seconds * (double)o->steps));
+    if (result != NULL && o->steps > 0 &&
+        (json_object_set_new(result, "steps", json_integer(o->steps)) != 0 ||
+         json_object_set_new(result, "estimated_seconds", json_real(step_seconds * (double)o->steps)) != 0)) {
+        json_decref(result);
+        return NULL;
     }
     return result;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "tasks/text_escape.h"
 #include "tasks/top_k.h"
 #include "tasks/word_pieces.h"
@@ -95,13 +96,14 @@ json_t *mb_line_words_typical(const mb_line_words *c, const mb_clusters *cluster
         }
     }
     mb_top_k_sort(&top);
+    int failed = 0;
     for (int64_t i = 0; i < top.n; i++) {
         size_t n_bytes;
         const char *bytes = mb_lexicon_get(&c->words, top.items[i].index, &n_bytes);
-        json_array_append_new(array, json_stringn(bytes, n_bytes));
+        failed |= json_array_append_new(array, json_stringn(bytes, n_bytes));
     }
     mb_top_k_free(&top);
-    return array;
+    return failed ? (json_decref(array), NULL) : array;
 }
 
 /* --- examples --- */
@@ -126,7 +128,7 @@ static json_t *excerpt(const mb_occurrence *o) {
     mb_buffer text = {0}, quoted = {0};
     json_t *json = NULL;
     if (mb_append_excerpt(&text, o) && mb_append_json_text(&quoted, text.data, text.n_bytes)) {
-        json = json_loadb(quoted.data, quoted.n_bytes, JSON_DECODE_ANY, NULL);
+        (void)mb_json_parse(quoted.data, quoted.n_bytes, JSON_DECODE_ANY, &json, NULL); /* NULL is an error to the caller */
     }
     mb_buffer_free(&text);
     mb_buffer_free(&quoted);
@@ -156,9 +158,10 @@ json_t *mb_sense_examples(const mb_sense_word *word, const float *rows, const mb
         }
     }
     mb_top_k_sort(&top);
+    int failed = 0;
     for (int64_t i = 0; i < top.n; i++) {
-        json_array_append_new(array, excerpt(&word->occurrences[top.items[i].index]));
+        failed |= json_array_append_new(array, excerpt(&word->occurrences[top.items[i].index]));
     }
     mb_top_k_free(&top);
-    return array;
+    return failed ? (json_decref(array), NULL) : array;
 }

@@ -83,8 +83,8 @@ static bool changes_nothing(const char *key) {
 }
 
 static void report_change(const char *key, const json_t *before, const json_t *now, const mb_job *job) {
-    char *was = before != NULL ? json_dumps(before, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
-    char *is = json_dumps(now, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    char *was = before != NULL ? mb_json_text(before, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9)) : NULL;
+    char *is = mb_json_text(now, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     mb_job_message(job, MB_LEVEL_INFO, "--%s was %s before, from here on it is %s", key, was != NULL ? was : "not set",
                    is != NULL ? is : "another");
     free(was);
@@ -93,7 +93,7 @@ static void report_change(const char *key, const json_t *before, const json_t *n
 
 /* Not a wrong thing to do, but the reason if the last bits differ from those of a run that was not stopped. */
 static void report_machine(const json_t *before, const json_t *now, const mb_job *job) {
-    static const char *const keys[] = {"cpu", "compiler", "blas", "blas_kernel", "bf16_kernel"};
+    static const char *const keys[] = {"cpu", "compiler", "blas", "blas_kernel", "bf16_kernel", "libc", "utf8proc"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *was = json_string_value(json_object_get(before, keys[i]));
         const char *is = json_string_value(json_object_get(now, keys[i]));

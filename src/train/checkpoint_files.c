@@ -133,7 +133,7 @@ static json_t *hex(uint64_t number) {
 
 /* The checksum of state.json itself, without the member that holds it. */
 static mb_status hash_object(json_t *object, uint64_t *out, mb_error *error) {
-    char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = mb_json_text(object, JSON_COMPACT | JSON_SORT_KEYS);
     if (text == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
@@ -202,7 +202,7 @@ mb_status mb_checkpoint_seal(const char *dir, const mb_train_state *state, mb_er
     status = status == MB_OK ? describe_files(dir, files, error) : status;
     status = status == MB_OK ? hash_object(object, &hash, error) : status;
     if (status == MB_OK &&
-        (json_object_set_new(object, "xxh64", hex(hash)) != 0 || (text = json_dumps(object, JSON_INDENT(2))) == NULL)) {
+        (json_object_set_new(object, "xxh64", hex(hash)) != 0 || (text = mb_json_text(object, JSON_INDENT(2))) == NULL)) {
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
     /* Not mb_json_save: elapsed_seconds must come back to the last bit, or the checksum would not hold. */

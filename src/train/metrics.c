@@ -6,19 +6,23 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 
 struct mb_metrics {
     FILE *file;
     char *path;
 };
 
-/* A record of a step that will be made again, or half a line. */
-static bool is_stale(const char *line, size_t n_bytes, int64_t resumed_step) {
-    json_t *record = json_loadb(line, n_bytes, 0, NULL);
+/* Appends a line to `kept`, unless it is a record of a step that will be made again, or half a line. */
+static mb_status keep(const char *line, size_t n_bytes, int64_t resumed_step, mb_buffer *kept) {
+    json_t *record = NULL;
+    if (mb_json_parse(line, n_bytes, 0, &record, NULL) == MB_ERROR_MEMORY) {
+        return MB_ERROR_MEMORY;
+    }
     const json_t *step = json_object_get(record, "step");
-    bool stale = record == NULL || (json_is_integer(step) && json_integer_value(step) > resumed_step);
+    const bool stale = record == NULL || (json_is_integer(step) && json_integer_value(step) > resumed_step);
     json_decref(record);
-    return stale;
+    return stale || mb_buffer_append(kept, line, n_bytes) ? MB_OK : MB_ERROR_MEMORY;
 }
 
 /* Rewrites the file with the records that stay. */
@@ -29,7 +33,7 @@ static mb_status drop_stale_records(const char *path, int64_t resumed_step, mb_e
         const char *line = text.data + begin;
         const char *newline = memchr(line, '\n', text.n_bytes - begin);
         size_t n_bytes = newline != NULL ? (size_t)(newline - line) + 1 : text.n_bytes - begin;
-        if (newline != NULL && !is_stale(line, n_bytes, resumed_step) && !mb_buffer_append(&kept, line, n_bytes)) {
+        if (newline != NULL && keep(line, n_bytes, resumed_step, &kept) != MB_OK) {
             status = mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", path);
         }
         begin += n_bytes;
@@ -71,7 +75,7 @@ mb_status mb_metrics_open(const char *dir, int64_t resumed_step, mb_metrics **ou
 }
 
 mb_status mb_metrics_append(mb_metrics *metrics, const json_t *record, mb_error *error) {
-    char *line = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    char *line = mb_json_text(record, JSON_COMPACT | JSON_REAL_PRECISION(9));
     if (line == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "cannot write '%s': out of memory", metrics->path);
     }

@@ -62,6 +62,17 @@ Test(pretrain, learns_and_leaves_a_whole_directory) {
     cr_assert_eq(number(json_object_get(record, "configuration"), "lr"), o.lr);
     cr_assert_eq(number(record, "seed"), 3);
     cr_assert(json_is_string(json_object_get(json_object_get(record, "corpus"), "fingerprint")));
+    /* What explains other last bits on another machine. */
+    const json_t *machine = json_object_get(record, "machine");
+    cr_assert_gt(json_array_size(json_object_get(machine, "compiled_for")), 0);
+    cr_assert_geq(json_array_size(json_object_get(machine, "cpu_features")),
+                  json_array_size(json_object_get(machine, "compiled_for")));
+    static const char *const versions[] = {"cpu",         "compiler", "blas",    "blas_kernel",
+                                           "bf16_kernel", "libc",     "jansson", "utf8proc"};
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        cr_assert_gt(json_string_length(json_object_get(machine, versions[i])), 0, "no %s", versions[i]);
+    }
+    cr_assert_geq(number(machine, "openmp"), 201511);
     cr_assert_float_eq(number(json_object_get(record, "result"), "loss"), loss, 1e-7);
     json_decref(record);
 
