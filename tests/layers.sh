@@ -83,6 +83,11 @@ for dir in tokenizer src/*/; do
         [ "$file" = src/tensor/gemm.c ] || violation "$file:$line: only src/tensor/gemm.c may include cblas.h"
     done < <(grep -HnE '^[ \t]*#[ \t]*include[ \t]*[<"](cblas|openblas).*\.h' "${files[@]}" || true)
 
+    # mb_json_parse and mb_json_text, which fail as they should where memory ends.
+    while IFS=: read -r file line _; do
+        [ "$file" = src/base/json_memory.c ] || violation "$file:$line: only src/base/json_memory.c reads or writes text by jansson"
+    done < <(code_lines '(^|[^a-zA-Z0-9_])json_(load|dump)[a-z_]*[ \t]*\(' "${files[@]}")
+
     if [ "$layer" != cli ]; then
         while IFS=: read -r file line text; do
             # A shape mismatch is a bug of minibert's, not an error of the user's: it reports and aborts, as assert does.

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/nearest.h"
 #include "base/threads.h"
 #include "cli/cli.h"
@@ -93,10 +94,12 @@ mb_status mb_cli_check_output(mb_error *error) {
 }
 
 mb_status mb_cli_print_json(const json_t *json, mb_error *error) {
-    if (json_dumpf(json, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) != 0 && !ferror(stdout)) {
+    char *text = mb_json_text(json, JSON_INDENT(2) | JSON_REAL_PRECISION(10)); /* all of it, before any of it is written */
+    if (text == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory for the result");
     }
-    putchar('\n');
+    puts(text);
+    free(text);
     return mb_cli_check_output(error);
 }
 
