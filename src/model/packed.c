@@ -61,23 +61,31 @@ mb_status mb_model_set_dtype(mb_model *model, mb_dtype dtype, bool trainable, mb
     return MB_OK;
 }
 
-static void pack(const mb_tensor *weight, bool transposed, const mb_bf16 *to) {
-    const mb_bf16_factor b = {.data = weight->data, .stride = weight->dims[1], .transposed = transposed, .is_real = true};
-    mb_bf16_pack_parallel(&b, weight->dims[transposed], weight->dims[!transposed], (mb_bf16 *)(uintptr_t)to);
-}
-
 bool mb_model_is_packed(const mb_model *model) {
     return model->packed != NULL;
 }
 
+/* Rows [row, row + n_rows) of a weight to both its copies, so that they are read from memory once. row is a multiple of 32. */
+static void pack_rows(const mb_tensor *weight, int64_t row, int64_t n_rows) {
+    const int64_t in = weight->dims[1], depth = mb_bf16_padded(in);
+    const mb_real *from = mb_tensor_real(weight) + row * in;
+    const mb_bf16_factor rows = {.data = from, .stride = in, .is_real = true};
+    const mb_bf16_factor columns = {.data = from, .stride = in, .is_real = true, .transposed = true}; /* of W^T */
+    if (weight->packed->backward) {
+        mb_bf16 *to = (mb_bf16 *)(uintptr_t)(weight->packed->backward + row * MB_BF16_BLOCK);
+        mb_bf16_pack(&rows, n_rows, in, mb_bf16_padded(weight->dims[0]), to); /* first, as it reads from end to end */
+    }
+    mb_bf16_pack(&columns, in, n_rows, depth, (mb_bf16 *)(uintptr_t)(weight->packed->forward + row * depth));
+}
+
 void mb_model_pack_weights(mb_model *model) {
+#pragma omp parallel
     for (size_t i = 0; model->packed && i < model->params.n_views; i++) {
         const mb_tensor *weight = &model->tensors[i];
-        if (weight->packed) {
-            pack(weight, true, weight->packed->forward);
-        }
-        if (weight->packed && weight->packed->backward) {
-            pack(weight, false, weight->packed->backward);
+        const int64_t n_rows = weight->packed ? weight->dims[0] : 0;
+#pragma omp for schedule(static) nowait
+        for (int64_t row = 0; row < n_rows; row += MB_BF16_BLOCK) {
+            pack_rows(weight, row, n_rows - row < MB_BF16_BLOCK ? n_rows - row : MB_BF16_BLOCK);
         }
     }
 }
