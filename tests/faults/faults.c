@@ -3,14 +3,15 @@
  * file system, and those that allocate. The environment says what goes wrong:
  *
  *   MINIBERT_FAULT=fail:K:ERRNO   the K-th file call fails, once, with that number
- *   MINIBERT_FAULT=full:K[:ERRNO] from the K-th file call on the disk is full: what needs space fails with ENOSPC, or that number
- *   MINIBERT_FAULT=readonly:K     from the K-th file call on what would change the file system fails with EROFS
+ *   MINIBERT_FAULT=full:K[:ERRNO] from the K-th file call on the disk is full: what needs space fails with ENOSPC, or that
+ * number MINIBERT_FAULT=readonly:K     from the K-th file call on what would change the file system fails with EROFS
  *   MINIBERT_FAULT=short:K        from the K-th file call on a read or write of a descriptor does half of what it is asked to
  *   MINIBERT_FAULT=interrupt:K    from the K-th file call on every other call that may be interrupted fails with EINTR
  *   MINIBERT_FAULT=kill:K         SIGKILL in place of the K-th file call
  *   MINIBERT_FAULT=slow:MICROS    every call that changes the file system takes that much longer
  *   MINIBERT_FAULT=memory:K       the K-th allocation fails, once
- *   MINIBERT_FAULT_COUNT=FILE     at exit the two counts are written there: "files N" and "allocations N" */
+ *   MINIBERT_FAULT_LOG=FILE       what becomes of which file, a line a call: "open PATH", "write PATH", "sync PATH", "rename
+ * FROM TO" MINIBERT_FAULT_COUNT=FILE     at exit the two counts are written there: "files N" and "allocations N" */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,31 @@ static void write_counts(void) {
 
 static void *json_malloc(size_t n_bytes);
 
+static int log_fd = -1;
+
+/* Paths as they are given, or that of a descriptor. */
+static void log_call(const char *what, const char *path, const char *to) {
+    char text[8192];
+    if (log_fd >= 0) {
+        const int before = errno, n = snprintf(text, sizeof text, "%s %s%s%s\n", what, path, to ? " " : "", to ? to : "");
+        ssize_t __real_write(int, const void *, size_t);
+        if (n >= (int)sizeof text || __real_write(log_fd, text, (size_t)n) != n) {
+            abort();
+        }
+        errno = before;
+    }
+}
+
+static void log_descriptor(const char *what, int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const ssize_t n = log_fd >= 0 ? readlink(link, path, sizeof path - 1) : -1;
+    if (n >= 0) {
+        path[n] = '\0';
+        log_call(what, path, NULL);
+    }
+}
+
 __attribute__((constructor)) static void read_environment(void) {
     static const char *const names[] = {"", "fail", "full", "readonly", "short", "interrupt", "kill", "slow", "memory"};
     const char *text = getenv("MINIBERT_FAULT");
@@ -63,6 +89,10 @@ __attribute__((constructor)) static void read_environment(void) {
     }
     if (text && kind == NONE) {
         abort();
+    }
+    if (getenv("MINIBERT_FAULT_LOG")) {
+        int __real_open(const char *, int, ...);
+        log_fd = __real_open(getenv("MINIBERT_FAULT_LOG"), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
     }
     if (getenv("MINIBERT_FAULT_COUNT")) {
         atexit(write_counts);
@@ -142,6 +172,7 @@ int __wrap_open(const char *path, int flags, ...) {
     va_start(more, flags);
     const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;
     va_end(more);
+    log_call("open", path, NULL);
     return fails(MAY_WAIT | (flags & (O_CREAT | O_TRUNC) ? WRITES : READS)) ? -1 : __real_open(path, flags, mode);
 }
 int __real_openat(int dir, const char *path, int flags, ...);
@@ -157,6 +188,7 @@ ssize_t __wrap_read(int fd, void *bytes, size_t n_bytes) {
 ssize_t __real_write(int fd, const void *bytes, size_t n_bytes);
 ssize_t __wrap_write(int fd, const void *bytes, size_t n_bytes);
 ssize_t __wrap_write(int fd, const void *bytes, size_t n_bytes) {
+    log_descriptor("write", fd);
     return fails(MAY_WAIT | WRITES) ? -1 : __real_write(fd, bytes, shortened(n_bytes));
 }
 int __real_close(int fd);
@@ -168,7 +200,12 @@ int __wrap_close(int fd) {
     return failed ? -1 : result;
 }
 WRAP(ssize_t, pread, (int fd, void *bytes, size_t n_bytes, off_t at), READS, -1, (fd, bytes, n_bytes, at))
-WRAP(int, fsync, (int fd), MAY_WAIT | WRITES, -1, (fd))
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_fsync(int fd) {
+    log_descriptor("sync", fd);
+    return fails(MAY_WAIT | WRITES) ? -1 : __real_fsync(fd);
+}
 WRAP(int, ftruncate, (int fd, off_t n_bytes), WRITES, -1, (fd, n_bytes))
 WRAP(int, flock, (int fd, int operation), MAY_WAIT, -1, (fd, operation))
 WRAP(int, fstat, (int fd, struct stat *info), READS, -1, (fd, info))
@@ -181,7 +218,12 @@ WRAP(int, mkstemp, (char *name), WRITES, -1, (name))
 WRAP(int, stat, (const char *path, struct stat *info), READS, -1, (path, info))
 WRAP(int, lstat, (const char *path, struct stat *info), READS, -1, (path, info))
 WRAP(int, access, (const char *path, int mode), READS, -1, (path, mode))
-WRAP(int, rename, (const char *from, const char *to), CHANGES, -1, (from, to))
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to) {
+    log_call("rename", from, to);
+    return fails(CHANGES) ? -1 : __real_rename(from, to);
+}
 WRAP(int, unlink, (const char *path), CHANGES, -1, (path))
 WRAP(int, unlinkat, (int dir, const char *path, int flags), CHANGES, -1, (dir, path, flags))
 WRAP(int, remove, (const char *path), CHANGES, -1, (path))
@@ -193,7 +235,12 @@ WRAP(int, nftw, (const char *path, __nftw_func_t visit, int n_open, int flags), 
 
 /* --- streams --- */
 
-WRAP(FILE *, fopen, (const char *path, const char *mode), mode[0] == 'r' ? READS : WRITES, NULL, (path, mode))
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode) {
+    log_call("open", path, NULL);
+    return fails(mode[0] == 'r' ? READS : WRITES) ? NULL : __real_fopen(path, mode);
+}
 WRAP(FILE *, fdopen, (int fd, const char *mode), READS, NULL, (fd, mode))
 WRAP(int, fseek, (FILE * stream, long at, int from), READS, -1, (stream, at, from))
 WRAP(int, fseeko, (FILE * stream, off_t at, int from), READS, -1, (stream, at, from))
