@@ -4,8 +4,8 @@
 
 #include <jansson.h>
 
-/* {"cpu": name, "cpu_features": [...], "compiled_for": [...], "compiler", "blas", "blas_kernel", "bf16_kernel", "libc", "openmp",
- * "jansson", "utf8proc"}, libraries by their versions; NULL without memory. */
+/* {"cpu": name, "cpu_features": [...], "compiled_for": [...], "compiler", "blas", "blas_kernel", "bf16_kernel", "libc",
+ * "openmp", "jansson", "utf8proc"}, libraries by their versions; NULL without memory. */
 json_t *mb_machine_describe(void);
 
 #endif

@@ -168,6 +168,7 @@ static mb_trainer new_trainer(mb_pretrain_run *run) {
         .model = run->model,
         .optimizer = &run->optimizer,
         .state = {.seed = (uint64_t)o->seed,
+                  .elapsed_seconds = run->begun_seconds,
                   .corpus_fingerprint = run->train.fingerprint,
                   .tokenizer_fingerprint = mb_tokenizer_fingerprint(run->tokenizer)},
         .job = run->job,

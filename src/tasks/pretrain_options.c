@@ -28,8 +28,10 @@ const mb_option mb_pretrain_option_table[] = {
     {"cache-dir", MB_OPTION_TEXT, FIELD(cache_dir), NULL, "DIR",
      .help = "where the tokenized text is kept; without it OUT/cache"},
     {"init", MB_OPTION_TEXT, FIELD(init), NULL, "DIR", .help = "go on from this model (domain adaptation), with its tokenizer"},
-    {"init-embeddings", MB_OPTION_TEXT, FIELD(init_embeddings), NULL, "FILE",
-     .help = "pieces that are words of these word vectors (skipgram's, word2vec's) begin as them"},
+    {"init-embeddings", MB_OPTION_TEXT, FIELD(init_embeddings), NULL, "WHAT",
+     .help = "what the embeddings of a new model begin as; skipgram: vectors learnt from the text first (default recipe); "
+             "none: random; FILE: "
+             "word vectors"},
     {"arch", MB_OPTION_CHOICE, FIELD(arch), "modern", NULL,
      .help = "architecture of a new model; modern: ModernBERT's, bert: BERT's", .choices = mb_model_arch_names},
     {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "default", NULL,
@@ -121,6 +123,10 @@ static mb_status check_readable(const mb_text_list *files, mb_error *error) {
     return MB_OK;
 }
 
+bool mb_pretrain_embeddings_are(const mb_pretrain_options *o, const char *what) {
+    return strcmp(o->init_embeddings != NULL ? o->init_embeddings : "none", what) == 0;
+}
+
 mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *error) {
     if (o->corpus.n == 0 || o->out == NULL) {
         return mb_fail(error, MB_ERROR_USAGE, "pretrain needs --corpus and --out");
@@ -138,7 +144,7 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
                        "--intermediate",
                        o->init);
     }
-    if (o->init != NULL && o->init_embeddings != NULL) {
+    if (o->init != NULL && !mb_pretrain_embeddings_are(o, "none")) {
         return mb_fail(error, MB_ERROR_USAGE, "--init has embeddings already: leave out --init-embeddings");
     }
     if (o->nsp && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {

@@ -36,6 +36,9 @@ static bool is_long(double budget_seconds) {
 
 mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *o, mb_error *error) {
     mb_status status = o->nsp ? mb_option_set_default(set, "arch", "bert", error) : MB_OK; /* the one with such a head */
+    if (status == MB_OK && o->recipe == RECIPE_DEFAULT && o->init == NULL) {
+        status = mb_option_set_default(set, "init-embeddings", "skipgram", error);
+    }
     if (status == MB_OK && o->recipe == RECIPE_CLASSIC) {
         status = apply(set, MB_RECIPE_CLASSIC, error);
     } else if (status == MB_OK && (o->init != NULL || o->arch == MB_LAYOUT_BERT)) {
@@ -58,11 +61,12 @@ void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
     }
     mb_job_message(job, MB_LEVEL_INFO,
                    "recipe: %s%s, %s at %g, %s, batch %" PRId64 "x%" PRId64
-                   ", %g%%%s masked, dropout %g (--recipe, or one flag each)",
+                   ", %g%%%s masked, dropout %g%s (--recipe, or one flag each)",
                    mb_pretrain_recipe_names[o->recipe],
                    o->init != NULL                   ? ""
                    : o->arch == MB_LAYOUT_MODERNBERT ? ", modern"
                                                      : ", bert",
                    mb_optimizer_names[o->optimizer], o->lr, mb_schedule_names[o->lr_schedule], o->batch_size * o->grad_accum,
-                   o->seq_length, 100 * o->mlm_probability, end, o->dropout);
+                   o->seq_length, 100 * o->mlm_probability, end, o->dropout,
+                   mb_pretrain_embeddings_are(o, "skipgram") ? ", embeddings from Skip-Gram" : "");
 }

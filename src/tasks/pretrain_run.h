@@ -36,6 +36,7 @@ typedef struct mb_pretrain_run {
     mb_shard train, valid;
     mb_batcher *train_batcher, *valid_batcher;
     double unigram_entropy; /* of the held-out text, nats */
+    double begun_seconds;   /* what the embeddings took before the first step: part of a --budget */
 
     mb_model *model;
     mb_optimizer optimizer;
@@ -51,6 +52,8 @@ typedef struct mb_pretrain_run {
 void mb_pretrain_cut_batches(mb_pretrain_run *run);
 /* One line: what the run is made with, whoever chose it. */
 void mb_pretrain_tell_recipe(const mb_pretrain_options *options, const mb_job *job);
+/* Whether --init-embeddings is this word; not given it is "none". */
+bool mb_pretrain_embeddings_are(const mb_pretrain_options *options, const char *what);
 mb_status mb_pretrain_options_check(const mb_pretrain_options *options, mb_error *error);
 /* The shape of a new model; the caller frees it. */
 mb_status mb_pretrain_new_config(const mb_pretrain_options *options, size_t vocab_size, mb_model_config *out, mb_error *error);
