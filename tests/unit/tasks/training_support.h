@@ -142,7 +142,7 @@ static inline void parse_pretrain(mb_pretrain_options *o, int argc, char *const 
     ASSERT_OK(mb_option_set_parse(&set, argc, argv, &error), error);
     ASSERT_OK(mb_pretrain_apply_recipe(&set, o, &error), error);
     o->corpus = (mb_text_list){0}; /* these belong to the set */
-    o->out = o->init = NULL;
+    o->out = o->init = o->init_embeddings = NULL;
     mb_option_set_free(&set);
 }
 
