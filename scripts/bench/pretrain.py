@@ -43,7 +43,7 @@ def minibert(arguments, directory, repeats):
         [arguments.minibert, "pretrain", "--corpus", f"{directory}/corpus.txt", "--tokenizer", f"{directory}/tokenizer",
          "--out", out, "--cache-dir", f"{directory}/cache", "--arch", "bert", "--size", arguments.size, "--seq-length", str(arguments.length),
          "--batch-size", str(arguments.batch), "--dropout", "0.1", "--precision", arguments.precision, "--steps", str(steps), "--lr", "1e-4",
-         "--log-every", "1", "--eval-every", str(10 * steps), "--save-every", str(10 * steps),
+         "--init-embeddings", "none", "--log-every", "1", "--eval-every", str(10 * steps), "--save-every", str(10 * steps),
          "--threads", str(arguments.threads), "--quiet"],
         check=True, stdout=subprocess.DEVNULL)
     with open(f"{out}/metrics.jsonl") as file:

@@ -12,6 +12,7 @@
 #include "tasks/made_up_batch.h"
 #include "tensor/gemm.h"
 #include "tensor/gemm_bf16.h"
+#include "tensor/gemm_packed.h"
 #include "train/masked_lm.h"
 
 #define FIELD(name) offsetof(mb_check_options, name)
@@ -51,6 +52,9 @@ static mb_status out_of_memory(mb_error *error) {
 
 /* --- products --- */
 
+/* The kinds there are: cblas, our own of mb_real, our own of bf16. */
+enum { PRODUCT_BLAS, PRODUCT_PACKED, PRODUCT_BF16, N_PRODUCTS };
+
 enum { STREAM_CHECK = 900 };
 
 /* Normal-like numbers that bf16 holds exactly, so that both kernels are compared with the same factors. */
@@ -66,6 +70,7 @@ typedef struct product_case {
 
 typedef struct product_memory {
     mb_real *a, *b, *c; /* (m,k), (n,k) as a weight lies, (m,n) */
+    mb_real *panels;
     mb_bf16 *left, *packed;
 } product_memory;
 
@@ -73,22 +78,30 @@ static bool allocate_product(product_case p, product_memory *memory) {
     memory->a = calloc((size_t)(p.m * p.k), sizeof *memory->a);
     memory->b = calloc((size_t)(p.n * p.k), sizeof *memory->b);
     memory->c = calloc((size_t)(p.m * p.n), sizeof *memory->c);
+    memory->panels = calloc((size_t)mb_packed_count(p.k, p.n), sizeof *memory->panels);
     memory->left = calloc((size_t)(p.m * p.k), sizeof *memory->left);
     memory->packed = aligned_alloc(64, (size_t)mb_bf16_packed_count(p.k, p.n) * sizeof *memory->packed);
-    return memory->a && memory->b && memory->c && memory->left && memory->packed;
+    return memory->a && memory->b && memory->c && memory->panels && memory->left && memory->packed;
 }
 
 static void free_product(product_memory *memory) {
     free(memory->a);
     free(memory->b);
     free(memory->c);
+    free(memory->panels);
     free(memory->left);
     free(memory->packed);
 }
 
-static void multiply(product_case p, const product_memory *memory, bool bf16) {
-    if (!bf16) {
+static void multiply(product_case p, const product_memory *memory, int kind) {
+    if (kind == PRODUCT_BLAS) {
         mb_gemm_parallel(false, true, p.m, p.n, p.k, 1, memory->a, p.k, memory->b, p.k, 0, memory->c, p.n, NULL, NULL, NULL);
+        return;
+    }
+    if (kind == PRODUCT_PACKED) {
+        mb_pack_parallel(true, p.k, p.n, memory->b, p.k, memory->panels);
+        mb_packed_gemm_parallel(p.m, p.n, p.k, mb_left_rows(memory->a, p.k), memory->panels, mb_to_rows(memory->c, p.n, false),
+                                NULL, NULL);
         return;
     }
     const mb_bf16_factor left = {.data = memory->left, .stride = p.k};
@@ -116,7 +129,7 @@ static double largest_error(product_case p, const product_memory *memory) {
     return worst / sqrt((double)p.k);
 }
 
-static mb_status check_product(product_case p, bool bf16, json_t *list, bool *ok, mb_error *error) {
+static mb_status check_product(product_case p, int kind, json_t *list, bool *ok, mb_error *error) {
     const double bound = 1e-5; /* sums of fp32: a wrong index or a bf16 sum is off by 1e-3 at least */
     product_memory memory = {0};
     mb_status status = allocate_product(p, &memory) ? MB_OK : out_of_memory(error);
@@ -127,13 +140,17 @@ static mb_status check_product(product_case p, bool bf16, json_t *list, bool *ok
         for (int64_t i = 0; i < p.n * p.k; i++) {
             memory.b[i] = made_up(1, i);
         }
-        multiply(p, &memory, bf16);
+        multiply(p, &memory, kind);
         const double worst = largest_error(p, &memory);
         char shape[64];
         snprintf(shape, sizeof shape, "%" PRId64 "x%" PRId64 "x%" PRId64, p.m, p.n, p.k);
         *ok = *ok && worst <= bound;
-        json_t *entry = json_pack("{s:s, s:s, s:f, s:f, s:b}", "kernel", bf16 ? mb_bf16_kernel_name() : "fp32", "shape", shape,
-                                  "max_error", isfinite(worst) ? worst : 1e300, "bound", bound, "ok", worst <= bound);
+        json_t *entry =
+            json_pack("{s:s, s:s, s:f, s:f, s:b}", "kernel",
+                      kind == PRODUCT_BLAS     ? "cblas"
+                      : kind == PRODUCT_PACKED ? "fp32"
+                                               : mb_bf16_kernel_name(),
+                      "shape", shape, "max_error", isfinite(worst) ? worst : 1e300, "bound", bound, "ok", worst <= bound);
         status = json_array_append_new(list, entry) == 0 ? MB_OK : out_of_memory(error);
     }
     free_product(&memory);
@@ -143,8 +160,8 @@ static mb_status check_product(product_case p, bool bf16, json_t *list, bool *ok
 static mb_status check_products(json_t *list, bool *ok, mb_error *error) {
     static const product_case cases[] = {{128, 256, 256}, {100, 96, 64}, {33, 65, 97}, {1, 7, 5}, {70, 40, 1030}};
     mb_status status = MB_OK;
-    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases && status == MB_OK; i++) {
-        status = check_product(cases[i / 2], i % 2 == 1, list, ok, error);
+    for (size_t i = 0; i < N_PRODUCTS * sizeof cases / sizeof *cases && status == MB_OK; i++) {
+        status = check_product(cases[i / N_PRODUCTS], (int)(i % N_PRODUCTS), list, ok, error);
     }
     return status;
 }

@@ -9,8 +9,8 @@
 #include "model/model.h"
 #include "tasks/check.h"
 #include "tasks/made_up_batch.h"
-#include "tensor/gemm.h"
 #include "tensor/gemm_bf16.h"
+#include "tensor/gemm_packed.h"
 #include "train/masked_lm.h"
 #include "train/optimizer.h"
 
@@ -124,7 +124,7 @@ static void operation_done(void *context, const mb_node *node, bool backward) {
 /* FLOP/s of one product, the best of a few. NAN without memory. */
 static double product_rate(int64_t m, int64_t n, int64_t k, bool bf16) {
     const size_t item = bf16 ? sizeof(mb_bf16) : sizeof(mb_real);
-    const size_t b_count = bf16 ? (size_t)mb_bf16_packed_count(k, n) : (size_t)(n * k);
+    const size_t b_count = (size_t)(bf16 ? mb_bf16_packed_count(k, n) : mb_packed_count(k, n));
     char *a = calloc((size_t)(m * k), item), *b = aligned_alloc(64, (b_count * item + 63) / 64 * 64);
     char *c = calloc((size_t)(m * n), item);
     double best = a && b && c ? 0 : NAN;
@@ -139,8 +139,8 @@ static double product_rate(int64_t m, int64_t n, int64_t k, bool bf16) {
             mb_bf16_gemm_parallel(m, n, k, &left, (mb_bf16_packed){(mb_bf16 *)(void *)b, mb_bf16_padded(k)}, mb_bf16_store_bf16,
                                   &store);
         } else {
-            mb_gemm_parallel(false, true, m, n, k, 1, (mb_real *)(void *)a, k, (mb_real *)(void *)b, k, 0, (mb_real *)(void *)c,
-                             n, NULL, NULL, NULL);
+            mb_packed_gemm_parallel(m, n, k, mb_left_rows((mb_real *)(void *)a, k), (mb_real *)(void *)b,
+                                    mb_to_rows((mb_real *)(void *)c, n, false), NULL, NULL);
         }
         best = fmax(best, 2 * (double)m * (double)n * (double)k / (mb_clock_seconds() - began));
     }
