@@ -49,22 +49,27 @@ static mb_model *make(mb_layout layout, mb_head head) {
     return model;
 }
 
+/* Means over some draws of dropout: four classified sequences alone leave a few thousandths of noise in the loss. */
 static double loss_and_gradients(mb_model *model, mb_head head, mb_real *grads) {
+    enum { N_DRAWS = 8 };
     const mb_model_input input = make_input();
     mb_params *params = mb_model_params(model);
     memset(params->grads, 0, (size_t)params->count * sizeof *params->grads);
     mb_tape *tape = mb_tape_new(true);
-    mb_tape_begin(tape, 7, 3);
-    mb_tensor *loss = head == MB_HEAD_CLASSIFIER
-                          ? mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 0.25)
-                          : mb_model_masked_lm_loss(model, tape, mb_model_encode(model, tape, &input, NULL), masked_rows,
-                                                    targets, N_MASKED, 1.0 / N_MASKED, NULL);
-    cr_assert_not_null(loss);
-    const double value = (double)mb_tensor_real(loss)[0];
-    cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
+    double sum = 0;
+    for (uint64_t draw = 0; draw < N_DRAWS; draw++) {
+        mb_tape_begin(tape, 7, draw);
+        mb_tensor *loss = head == MB_HEAD_CLASSIFIER
+                              ? mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 0.25)
+                              : mb_model_masked_lm_loss(model, tape, mb_model_encode(model, tape, &input, NULL), masked_rows,
+                                                        targets, N_MASKED, 1.0 / N_MASKED, NULL);
+        cr_assert_not_null(loss);
+        sum += (double)mb_tensor_real(loss)[0];
+        cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
+    }
     memcpy(grads, params->grads, (size_t)params->count * sizeof *grads);
     mb_tape_free(tape);
-    return value;
+    return sum / N_DRAWS;
 }
 
 static double cosine(const mb_real *a, const mb_real *b, int64_t n) {
@@ -86,8 +91,7 @@ static void compare(mb_layout layout, mb_head head) {
     const double loss32 = loss_and_gradients(model, head, fp32);
     ASSERT_OK(mb_model_set_dtype(model, MB_BF16, true, &error), error);
     const double loss16 = loss_and_gradients(model, head, bf16);
-    /* a classifier has 4 targets: over steps 3 to 8 it differs by up to 0.23%, whichever way its rows are computed */
-    cr_expect(fabs(loss16 / loss32 - 1) < 3e-3, "layout %d, head %d: loss %f, in fp32 %f", layout, head, loss16, loss32);
+    cr_expect(fabs(loss16 / loss32 - 1) < 2e-3, "layout %d, head %d: loss %f, in fp32 %f", layout, head, loss16, loss32);
     cr_expect(loss16 != loss32, "nothing was rounded");
     for (size_t i = 0; i < params->n_views; i++) {
         const mb_param *view = &params->views[i];
