@@ -19,7 +19,7 @@ static void skip_space(cursor *c) {
 static bool takes(cursor *c, char wanted) {
     skip_space(c);
     const bool there = c->at != NULL && c->at < c->end && *c->at == wanted;
-    c->at += there;
+    c->at = there ? c->at + 1 : c->at;
     return there;
 }
 

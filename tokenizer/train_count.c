@@ -158,7 +158,9 @@ static void count_chunks(file_job *job, size_t n_chunks, worker *workers) {
 #pragma omp atomic capture
         done = job->n_bytes_done += job->begins[chunk + 1] - job->begins[chunk];
         if (status == MB_OK && thread == 0 &&
-            !mb_train_report(job->options, "count words", (double)(job->n_bytes_before + done) / (double)job->n_bytes_in_all)) {
+            /* + 1: of an empty file, 0 is not divided by 0 */
+            !mb_train_report(job->options, "count words",
+                             (double)(job->n_bytes_before + done) / (double)(job->n_bytes_in_all + 1))) {
             status = MB_ERROR_INTERRUPTED;
         }
         if (status != MB_OK) {

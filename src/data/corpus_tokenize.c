@@ -76,7 +76,7 @@ static mb_status tokenize_line(const round_state *state, text_piece *piece, cons
         !grow((void **)&piece->lines, piece->n_lines, &piece->capacity_lines, 1, sizeof(piece_line))) {
         return mb_fail(&piece->error, MB_ERROR_MEMORY, "cannot tokenize the corpus: out of memory");
     }
-    uint32_t *tokens = piece->tokens + piece->n_tokens;
+    uint32_t *tokens = piece->n_tokens > 0 ? piece->tokens + piece->n_tokens : piece->tokens;
     uint32_t n_tokens = 0;
     for (size_t i = 0; i < encoding->n_tokens; i++) {
         if (!is_dropped(state, encoding->ids[i])) {

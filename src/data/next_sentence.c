@@ -22,7 +22,8 @@ static uint64_t split_point(const mb_shard *shard, uint64_t start, uint64_t end,
     }
     uint32_t wanted = mb_rng_below(word, n_starts);
     uint64_t i = start + 1;
-    while (!is_word_start(shard, i) || wanted-- > 0) {
+    while (!is_word_start(shard, i) || wanted > 0) {
+        wanted -= is_word_start(shard, i);
         i++;
     }
     return i;

@@ -3,6 +3,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/wraps.h"
+
 /* Length of the well-formed non-ASCII character at `s`, 0 if there is none in the n bytes. */
 static size_t character_bytes(const unsigned char *s, size_t n) {
     const unsigned char lead = s[0];
@@ -34,7 +36,7 @@ static size_t character_bytes(const unsigned char *s, size_t n) {
 }
 
 /* Whether eight bytes are all ASCII and none is NUL: the common case, eight bytes a step. */
-static bool is_plain(const unsigned char *s) {
+MB_WRAPS static bool is_plain(const unsigned char *s) {
     const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
     uint64_t word;
     memcpy(&word, s, sizeof(word));

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/wraps.h"
+
 enum { FIRST_SLOTS = 4096 };
 
 void mb_pair_counts_free(mb_pair_counts *counts) {
@@ -10,7 +12,7 @@ void mb_pair_counts_free(mb_pair_counts *counts) {
 }
 
 /* The pair's slot, or the free one where it would be. The upper bits of a product with an odd number depend on all bits. */
-static mb_pair_slot *find_slot(mb_pair_slot *slots, uint64_t n_slots, uint64_t pair) {
+MB_WRAPS static mb_pair_slot *find_slot(mb_pair_slot *slots, uint64_t n_slots, uint64_t pair) {
     const uint64_t hash = (pair ^ pair >> 29) * 0x9E3779B97F4A7C15u;
     uint64_t at = (hash ^ hash >> 32) & (n_slots - 1);
     while (slots[at].count && slots[at].pair != pair) {

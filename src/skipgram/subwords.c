@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/wraps.h"
 #include "skipgram/text_words.h"
 
 /* FNV-1a of 32 bits, over bytes taken as signed, as fastText's dictionary does. */
-static uint32_t hash_bytes(const unsigned char *bytes, size_t n) {
+MB_WRAPS static uint32_t hash_bytes(const unsigned char *bytes, size_t n) {
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < n; i++) {
         const uint32_t sign = bytes[i] & 0x80 ? 0xFFFFFF00u : 0;

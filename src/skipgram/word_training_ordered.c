@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/threads.h"
+#include "base/wraps.h"
 #include "skipgram/rendezvous.h"
 #include "skipgram/word_progress.h"
 #include "skipgram/word_training.h"
@@ -71,7 +72,7 @@ static void compute_range(ordered_run *run, range *r) {
 }
 
 /* Which thread changes a row: all of a row's changes are one thread's, in their order. */
-static unsigned owner(const float *row, unsigned n_threads) {
+MB_WRAPS static unsigned owner(const float *row, unsigned n_threads) {
     const uint32_t hash = (uint32_t)((uintptr_t)row >> 6) * 2654435761u; /* Knuth's: 2^32 / golden ratio */
     return (unsigned)((uint64_t)hash * n_threads >> 32);
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "base/wraps.h"
 #include "tensor/tensor.h"
 
 #ifdef MB_REAL_IS_DOUBLE
@@ -31,7 +32,7 @@ static inline float mb_abs(float x) {
 /* e^x: x = n ln 2 + r with |r| <= ln 2 / 2, then 2^n times a degree-6 polynomial for e^r (Cephes expf's reduction; the
  * coefficients are Taylor's with a minimax last term). Relative error < 1.2e-7 on [-87, 88]; below -87 it stays at e^-87, never
  * a denormal, which would be slow; above it is about 1.7e38. */
-static inline float mb_exp(float x) {
+MB_WRAPS static inline float mb_exp(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
     float n = rintf(x * 1.44269504088896341f);

@@ -6,6 +6,7 @@
 
 #include "base/threads.h"
 #include "skipgram/phrases.h"
+#include "skipgram/sampler.h"
 #include "unit/skipgram/support.h"
 
 typedef struct outcome {
@@ -136,8 +137,7 @@ Test(phrases, as_counted_slowly_and_whatever_the_threads) {
     mb_buffer text = {0};
     uint64_t random = 5;
     for (int i = 0; i < 6000; i++) {
-        random = random * 6364136223846793005u + 1442695040888963407u;
-        const unsigned r = (unsigned)(random >> 33), word = r % 7 ? r / 7 % N_WORDS * (r / 7 % N_WORDS) / N_WORDS : 0;
+        const unsigned r = mb_lcg_next(&random) >> 1, word = r % 7 ? r / 7 % N_WORDS * (r / 7 % N_WORDS) / N_WORDS : 0;
         mb_buffer_printf(&text, "w%u", word);
         if (r % 7 == 1) { /* often followed by the same one */
             mb_buffer_printf(&text, " w%u", (word + 1) % N_WORDS);

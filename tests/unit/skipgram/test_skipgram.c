@@ -410,7 +410,7 @@ Test(skipgram, ngrams_of_a_word) {
     cr_assert_eq(mb_subwords_of(&none, "no", 2, b, 16), 0);
     /* FNV-1a of "<n" by hand: ((2166136261 ^ 60) * p ^ 110) * p with p = 16777619, modulo 2^32 and 2^30 */
     uint32_t hash = 2166136261u;
-    hash = (hash ^ 60u) * 16777619u;
-    hash = (hash ^ 110u) * 16777619u;
+    hash = (uint32_t)((uint64_t)(hash ^ 60u) * 16777619u);
+    hash = (uint32_t)((uint64_t)(hash ^ 110u) * 16777619u);
     cr_assert_eq(a[0], hash % (1u << 30));
 }

@@ -1,4 +1,5 @@
 #include "base/threads.h"
+#include "base/wraps.h"
 #include "tests/unit/tokenizer/support.h"
 
 static mb_status train(const char *dir, const char *text, mb_vocab_train_options *options, mb_tokenizer **out,
@@ -137,7 +138,7 @@ Test(train, normalizes_as_encode_does) {
 }
 
 /* Enough text for several chunks, of made-up words. */
-static char *make_text(size_t n_bytes) {
+MB_WRAPS static char *make_text(size_t n_bytes) {
     static const char *const syllables[] = {"ka", "to", "mi", "re", "shu", "no", "la", "be", "di", "go", "é", "中"};
     char *text = malloc(n_bytes + 16);
     uint64_t state = 1;
