@@ -92,7 +92,7 @@ Test(trainer, a_steady_step_calls_no_allocator) {
     ASSERT_OK(mb_trainer_run(&run.tiny.trainer, &error), error);
     cr_assert_eq(atomic_load(&n_allocations), 0, "%d calls of the allocator in %d steps", atomic_load(&n_allocations),
                  COUNTED_STEPS);
-    atomic_store(&counting, true); /* the counter itself works */
+    atomic_store(&counting, true);    /* the counter itself works */
     void *volatile block = malloc(1); /* clang would leave the pair out */
     free(block);
     atomic_store(&counting, false);
