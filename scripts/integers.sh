@@ -12,6 +12,6 @@ echo 'src:*/cpuid.h' > "$build/not-ours.txt"
 lib=$(realpath "$(clang -print-resource-dir)/../..") # of LLVM
 cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo --log-level=WARNING \
     -DOpenMP_C_FLAGS=-fopenmp-simd -DOpenMP_C_LIB_NAMES=omp -DOpenMP_omp_LIBRARY="$lib/libomp.so" \
-    -DCMAKE_C_FLAGS="-D_OPENMP=0 -fsanitize=undefined,integer,implicit-conversion -fno-sanitize-recover=all -fsanitize-ignorelist=$build/not-ours.txt"
+    -DCMAKE_C_FLAGS="-D_OPENMP=201511 -fsanitize=undefined,integer,implicit-conversion -fno-sanitize-recover=all -fsanitize-ignorelist=$build/not-ours.txt"
 cmake --build "$build"
 ctest --test-dir "$build" --output-on-failure -E 'layers|faults'
