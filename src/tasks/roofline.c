@@ -44,12 +44,14 @@ static cost cost_of(const mb_node *node, bool backward, int64_t length) {
     if (strcmp(name, "linear_cross_entropy") == 0) { /* its gradients are made in forward */
         const mb_tensor *w = node->inputs[1];
         const double weights = elements(w);
-        return backward ? (cost){.bytes = 2 * e * elements(x)}
-                        : (cost){.flops = 6 * (double)x->dims[0] * weights,
-                                 .bytes = e * weights + 8 * weights + 3 * e * elements(x),
-                                 .m = x->dims[0],
-                                 .n = w->dims[0],
-                                 .k = w->dims[1]};
+        if (backward) {
+            return (cost){.bytes = 2 * e * elements(x)};
+        }
+        return (cost){.flops = 6 * (double)x->dims[0] * weights,
+                      .bytes = e * weights + 8 * weights + 3 * e * elements(x),
+                      .m = x->dims[0],
+                      .n = w->dims[0],
+                      .k = w->dims[1]};
     }
     if (strcmp(name, "attention") == 0) { /* two products forward, four and the probabilities again backward */
         return (cost){.flops = (backward ? 10 : 4) * size * (double)length, .bytes = e * (backward ? 8 : 4) * size};

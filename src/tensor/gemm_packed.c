@@ -83,8 +83,11 @@ static inline __attribute__((always_inline)) void multiply_strip(const strip *s,
     const mb_real *a = s->a.data, *panel = s->panel;
 #pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++) {
-        left[i] = s->begin == NULL ? (vector){0} : load(s->begin + i * s->begin_stride);
-        right[i] = s->begin == NULL ? (vector){0} : load(s->begin + i * s->begin_stride + LANES);
+        left[i] = right[i] = (vector){0};
+        if (s->begin != NULL) {
+            left[i] = load(s->begin + i * s->begin_stride);
+            right[i] = load(s->begin + i * s->begin_stride + LANES);
+        }
     }
     for (int64_t q = 0; q < s->k; q += MB_PANEL) {
         const int64_t depth = s->k - q < MB_PANEL ? s->k - q : MB_PANEL;
