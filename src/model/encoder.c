@@ -133,9 +133,18 @@ static void add_to_stream(const mb_model_config *config, mb_tape *tape, stream *
     }
 }
 
-/* `first_only`: of the rows behind attention those of each sequence's first token, (B,H). */
+/* Of the rows behind the last attention those that are read: n of them, or all. */
+typedef struct wanted_rows {
+    const int32_t *rows; /* NULL: all */
+    int64_t n;
+} wanted_rows;
+
+static mb_tensor *gather_wanted(mb_tape *tape, mb_tensor *x, wanted_rows wanted) {
+    return wanted.rows != NULL ? mb_gather_rows(tape, x, wanted.rows, wanted.n) : x;
+}
+
 static mb_tensor *attend(const mb_model *model, mb_tape *tape, int32_t index, const mb_sequences *sequences, mb_tensor *x,
-                         bool first_only) {
+                         wanted_rows wanted) {
     const mb_encoder_layer_weights *layer = &model->layers[index];
     const mb_model_config *config = &model->config;
     const bool is_local = config->is_local[index];
@@ -148,8 +157,7 @@ static mb_tensor *attend(const mb_model *model, mb_tape *tape, int32_t index, co
                                                               .rotary = !config->rotary ? NULL
                                                                         : is_local      ? &model->local_angles
                                                                                         : &model->global_angles});
-    context = first_only ? mb_gather_rows(tape, context, sequences->offsets, sequences->n) : context;
-    return mb_linear(tape, context, layer->attention_output.weight, layer->attention_output.bias);
+    return mb_linear(tape, gather_wanted(tape, context, wanted), layer->attention_output.weight, layer->attention_output.bias);
 }
 
 static mb_tensor *feed_forward(const mb_model *model, mb_tape *tape, int32_t index, mb_tensor *x) {
@@ -162,15 +170,15 @@ static mb_tensor *feed_forward(const mb_model *model, mb_tape *tape, int32_t ind
     return mb_linear(tape, inner, layer->output.weight, layer->output.bias);
 }
 
-static void encode_layer(const mb_model *model, mb_tape *tape, int32_t index, const mb_sequences *sequences, bool first_only,
+static void encode_layer(const mb_model *model, mb_tape *tape, int32_t index, const mb_sequences *sequences, wanted_rows wanted,
                          stream *s) {
     const mb_encoder_layer_weights *layer = &model->layers[index];
     const mb_model_config *config = &model->config;
     const bool is_bert = config->layout == MB_LAYOUT_BERT;
     const double of_attention = is_bert ? config->hidden_dropout : config->attention_dropout;
     const double of_feed_forward = is_bert ? config->hidden_dropout : 0;
-    mb_tensor *attended = attend(model, tape, index, sequences, s->normed, first_only);
-    s->residual = first_only ? mb_gather_rows(tape, s->residual, sequences->offsets, sequences->n) : s->residual;
+    mb_tensor *attended = attend(model, tape, index, sequences, s->normed, wanted);
+    s->residual = gather_wanted(tape, s->residual, wanted);
     add_to_stream(config, tape, s, attended, &layer->attention_norm, of_attention, false);
     add_to_stream(config, tape, s, feed_forward(model, tape, index, s->normed), &layer->output_norm, of_feed_forward,
                   index + 1 == config->n_layers);
@@ -183,7 +191,8 @@ static void check_lengths(const mb_model *model, const mb_model_input *input) {
     MB_SHAPE_CHECK(sequences->max_length <= model->config.max_positions, "mb_model_encode", word, NULL);
 }
 
-static mb_tensor *encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden, bool first_only) {
+static mb_tensor *encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden,
+                         wanted_rows wanted) {
     check_lengths(model, input);
     mb_tape_set_dtype(tape, model->dtype);
     mb_tensor *embedded = mb_embeddings_forward(model, tape, input);
@@ -194,7 +203,8 @@ static mb_tensor *encode(mb_model *model, mb_tape *tape, const mb_model_input *i
     /* One scope for all layers: the stream behind each takes the place of the one before it. */
     const mb_tape_scope scope = mb_tape_scope_begin(tape);
     for (int32_t i = 0; i < model->config.n_layers; i++) {
-        encode_layer(model, tape, i, &input->sequences, first_only && i + 1 == model->config.n_layers, &s);
+        const bool is_last = i + 1 == model->config.n_layers;
+        encode_layer(model, tape, i, &input->sequences, is_last ? wanted : (wanted_rows){0}, &s);
         if (all_hidden) {
             all_hidden[i + 1] = s.residual;
         } else if (s.residual == s.normed) {
@@ -208,9 +218,10 @@ static mb_tensor *encode(mb_model *model, mb_tape *tape, const mb_model_input *i
 }
 
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden) {
-    return encode(model, tape, input, all_hidden, false);
+    return encode(model, tape, input, all_hidden, (wanted_rows){0});
 }
 
-mb_tensor *mb_model_encode_first(mb_model *model, mb_tape *tape, const mb_model_input *input) {
-    return encode(model, tape, input, NULL, true);
+mb_tensor *mb_model_encode_rows(mb_model *model, mb_tape *tape, const mb_model_input *input, const int32_t *rows,
+                                int64_t n_rows) {
+    return encode(model, tape, input, NULL, (wanted_rows){rows, n_rows});
 }

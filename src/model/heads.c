@@ -94,6 +94,12 @@ mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hi
     return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, targets, scale, n_correct);
 }
 
+mb_tensor *mb_model_masked_lm(mb_model *model, mb_tape *tape, const mb_model_input *input, const int32_t *rows,
+                              const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct) {
+    mb_tensor *x = transform(model, tape, mb_model_encode_rows(model, tape, input, rows, n_masked));
+    return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, targets, scale, n_correct);
+}
+
 mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {
     mb_tensor *x = transform_rows(model, tape, hidden, rows, n_rows);
     return mb_to_real(tape, mb_linear(tape, x, model->embeddings.word, model->heads.decoder_bias));
@@ -133,6 +139,6 @@ mb_tensor *mb_model_classify(mb_model *model, mb_tape *tape, const mb_model_inpu
     if (model->head != MB_HEAD_CLASSIFIER || (!model->has_pooler && model->config.mean_pooling)) {
         return mb_model_classifier_logits(model, tape, input, mb_model_encode(model, tape, input, NULL));
     }
-    mb_tensor *first = mb_model_encode_first(model, tape, input);
+    mb_tensor *first = mb_model_encode_rows(model, tape, input, input->sequences.offsets, input->sequences.n);
     return classifier_output(model, tape, model->has_pooler ? pool_rows(model, tape, first) : first);
 }

@@ -90,14 +90,18 @@ void mb_model_pack_weights(mb_model *model);
  * returned (in between, a pre-norm model's states are those that its norms read); only valid on a recording tape or when kept
  * by the caller: on an inference tape passing it keeps every layer in memory. */
 mb_tensor *mb_model_encode(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor **all_hidden);
-/* Of the last hidden states those of each sequence's first token: (B,H), the same numbers but for dropout. In the last layer
- * what stands behind attention is computed for them alone. */
-mb_tensor *mb_model_encode_first(mb_model *model, mb_tape *tape, const mb_model_input *input);
+/* Of the last hidden states the given rows, which index packed tokens: (n_rows,H), the same numbers but for dropout. In the
+ * last layer what stands behind attention is computed for them alone. */
+mb_tensor *mb_model_encode_rows(mb_model *model, mb_tape *tape, const mb_model_input *input, const int32_t *rows,
+                                int64_t n_rows);
 /* tanh(W h_[CLS] + b): (B,H). The model must have a pooler. */
 mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
 /* Masked-LM loss over `n_masked` rows of hidden: scale * sum of -log p(target). Row numbers index packed tokens. */
 mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,
                                    const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct);
+/* The same from the input on; of the last layer only what the loss is made of is computed. */
+mb_tensor *mb_model_masked_lm(mb_model *model, mb_tape *tape, const mb_model_input *input, const int32_t *rows,
+                              const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct);
 /* Logits (n_rows,V) of the same head, for fill-mask. */
 mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows);
 /* Next-sentence logits (B,2); 0 = is next, as in BERT. */

@@ -16,6 +16,19 @@ static mb_status memory_error(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory in the model: try a smaller --batch-size");
 }
 
+/* The masked-LM loss; *logits: of the next sentence, where that is asked. It reads [CLS] too, so that all rows are computed. */
+static mb_tensor *losses(mb_model *model, mb_tape *tape, const mb_model_input *input, const mb_batch *batch, bool next_sentence,
+                         double scale, int64_t *n_correct, mb_tensor **logits) {
+    if (!next_sentence) {
+        return mb_model_masked_lm(model, tape, input, batch->masked_rows, batch->masked_targets, batch->n_masked, scale,
+                                  n_correct);
+    }
+    mb_tensor *hidden = mb_model_encode(model, tape, input, NULL);
+    *logits = mb_model_next_sentence_logits(model, tape, input, hidden);
+    return mb_model_masked_lm_loss(model, tape, hidden, batch->masked_rows, batch->masked_targets, batch->n_masked, scale,
+                                   n_correct);
+}
+
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
                                   bool next_sentence, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error) {
     *sums = (mb_step_sums){0};
@@ -30,11 +43,9 @@ mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch
         const mb_model_input input = input_of(batch);
         int64_t n_correct = 0;
         mb_tape_begin(tape, seed, (uint64_t)step * (uint64_t)n_batches + (uint64_t)i);
-        mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
-        mb_tensor *loss = mb_model_masked_lm_loss(model, tape, hidden, batch->masked_rows, batch->masked_targets,
-                                                  batch->n_masked, 1.0 / (double)sums->n_targets, &n_correct);
+        mb_tensor *logits = NULL; /* of the next sentence */
+        mb_tensor *loss = losses(model, tape, &input, batch, next_sentence, 1.0 / (double)sums->n_targets, &n_correct, &logits);
         if (next_sentence) {
-            mb_tensor *logits = mb_model_next_sentence_logits(model, tape, &input, hidden);
             loss = mb_add(tape, loss, mb_cross_entropy(tape, logits, batch->next_sentence, 1.0 / (double)n_sequences));
         }
         if (loss == NULL || mb_tape_backward(tape, loss) != MB_OK) {
@@ -70,10 +81,8 @@ static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch
     const mb_model_input input = input_of(batch);
     int64_t n_correct = 0;
     mb_tape_begin(tape, 0, 0);
-    mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
-    mb_tensor *loss = mb_model_masked_lm_loss(model, tape, hidden, batch->masked_rows, batch->masked_targets, batch->n_masked,
-                                              1.0 / (double)batch->n_masked, &n_correct);
-    mb_tensor *next_loss = NULL;
+    mb_tensor *logits = NULL, *next_loss = NULL;
+    mb_tensor *loss = losses(model, tape, &input, batch, next_sentence, 1.0 / (double)batch->n_masked, &n_correct, &logits);
     if (loss == NULL) {
         return memory_error(error);
     }
@@ -82,7 +91,6 @@ static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch
     sum->n_correct += n_correct;
     sum->n_sequences += batch->n_sequences;
     if (next_sentence) {
-        mb_tensor *logits = mb_model_next_sentence_logits(model, tape, &input, hidden);
         next_loss = mb_cross_entropy(tape, logits, batch->next_sentence, 1);
         if (next_loss == NULL) {
             return memory_error(error);

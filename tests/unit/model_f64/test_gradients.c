@@ -63,6 +63,9 @@ static mb_tensor *forward(mb_model *model, mb_tape *tape) {
     if (mb_model_get_head(model) == MB_HEAD_CLASSIFIER) {
         return mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 1.0 / N_SEQUENCES);
     }
+    if (mb_model_get_head(model) == MB_HEAD_MASKED_LM) { /* of the last layer the masked rows alone */
+        return mb_model_masked_lm(model, tape, &input, rows, targets, N_MASKED, 1.0 / N_MASKED, NULL);
+    }
     mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
     if (mb_model_get_head(model) == MB_HEAD_TOKEN_CLASSIFIER) {
         mb_tensor *logits = mb_gather_rows(tape, mb_model_classifier_logits(model, tape, &input, hidden), rows, 3);
@@ -162,6 +165,12 @@ Test(model_gradients, pretraining_with_dropout) {
 }
 Test(model_gradients, pretraining_gelu_tanh) {
     check_model(&(setting){MB_HEAD_PRETRAINING, MB_ACTIVATION_GELU_TANH, 0});
+}
+Test(model_gradients, masked_lm) {
+    check_model(&(setting){MB_HEAD_MASKED_LM, MB_ACTIVATION_GELU, 0});
+}
+Test(model_gradients, masked_lm_with_dropout) {
+    check_model(&(setting){MB_HEAD_MASKED_LM, MB_ACTIVATION_GELU, 0.1});
 }
 Test(model_gradients, classifier) {
     check_model(&(setting){MB_HEAD_CLASSIFIER, MB_ACTIVATION_GELU, 0});
