@@ -62,7 +62,8 @@ typedef struct strip {
     mb_left_factor a; /* at its first row and number */
     const mb_real *panel;
     int64_t k;
-    const mb_real *begin; /* what the sums begin with, rows begin_stride apart; NULL: zeros */
+    bool from_zero;
+    const mb_real *begin; /* else what the sums begin with, rows begin_stride apart */
     int64_t begin_stride;
     mb_real *c;
     int64_t stride;
@@ -84,7 +85,7 @@ static inline __attribute__((always_inline)) void multiply_strip(const strip *s,
 #pragma GCC unroll 12
     for (int i = 0; i < n_rows; i++) {
         left[i] = right[i] = (vector){0};
-        if (s->begin != NULL) {
+        if (!s->from_zero) {
             left[i] = load(s->begin + i * s->begin_stride);
             right[i] = load(s->begin + i * s->begin_stride + LANES);
         }
@@ -142,10 +143,11 @@ static void multiply_narrow(strip s, int64_t n_rows, int64_t n_columns) {
     mb_real block[STRIP * MB_PANEL] = {0};
     mb_real *const c = s.c;
     const int64_t stride = s.stride;
-    for (int64_t i = 0; i < n_rows && s.begin != NULL; i++) {
+    for (int64_t i = 0; i < n_rows && !s.from_zero; i++) {
         memcpy(block + i * MB_PANEL, s.begin + i * s.begin_stride, (size_t)n_columns * sizeof *block);
     }
     s.begin = s.c = block;
+    s.from_zero = false;
     s.begin_stride = s.stride = MB_PANEL;
     multiply(&s, n_rows);
     for (int64_t i = 0; i < n_rows; i++) {
@@ -173,6 +175,7 @@ static void multiply_panel(int64_t m, int64_t n_columns, int64_t p, int64_t dept
                    .k = depth,
                    .c = c + row * target->stride,
                    .stride = target->stride};
+        s.from_zero = !adds && bias == NULL;
         s.begin = adds ? s.c : bias;
         s.begin_stride = adds ? s.stride : 0;
         if (whole) {

@@ -213,8 +213,8 @@ static bool allocate(mb_tape *tape, chunk *c) {
     c->logits =
         mb_tape_alloc(tape, (size_t)mb_packed_count(p->n_classes, p->n_rows < CHUNK ? p->n_rows : CHUNK), sizeof *c->logits);
     c->slices = mb_tape_alloc(tape, (size_t)(c->n_slices * CHUNK), sizeof *c->slices);
-    c->target_logit = mb_tape_alloc(tape, 2 * CHUNK, sizeof *c->target_logit);
-    c->log_sum = c->target_logit == NULL ? NULL : c->target_logit + CHUNK;
+    c->target_logit = mb_tape_alloc(tape, CHUNK, sizeof *c->target_logit);
+    c->log_sum = mb_tape_alloc(tape, CHUNK, sizeof *c->log_sum);
     c->packed_x_t = mb_tape_alloc(tape, (size_t)mb_packed_count(p->width, CHUNK), sizeof *c->packed_x_t);
     c->packed_x = mb_tape_alloc(tape, (size_t)mb_packed_count(CHUNK, p->width), sizeof *c->packed_x);
     c->dx_parts = p->dx == NULL ? NULL : mb_tape_alloc(tape, (size_t)(N_GROUPS * p->width * CHUNK), sizeof *c->dx_parts);
@@ -233,7 +233,7 @@ static void chunks(mb_tape *tape, const mb_lce_problem *p) {
         mb_pack_parallel(true, p->width, c.n, chunk_x(&c), p->width, c.packed_x_t);
         make_exponentials(&c);
         join_slices(&c);
-        if (p->dx != NULL) {
+        if (c.dx_parts != NULL) {
             mb_pack_parallel(false, c.n, p->width, chunk_x(&c), p->width, c.packed_x);
             make_gradients(&c);
         }

@@ -265,7 +265,7 @@ void mb_lce_bf16(mb_tape *tape, const mb_lce_problem *p) {
         c.n_rows = p->n_rows - first < most ? p->n_rows - first : most;
         statistics_of_slices(&c);
         join_slices(&c);
-        if (p->dx != NULL) {
+        if (c.exponentials != NULL) {
             gradients_of_slices(&c);
         }
     }
