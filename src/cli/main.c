@@ -268,8 +268,8 @@ static mb_status dispatch(int argc, char *const *argv, mb_error *error) {
 }
 
 /* Threads that have nothing to do wait for the others by spinning, libgomp's for about a millisecond: on a machine with other
- * work each of the many short parallel regions then costs a time slice (a small training step, 2 threads beside 10 busy
- * processes: 1,400 ms; so: 20). A twentieth of that is as fast on a quiet machine. libgomp reads its environment before main,
+ * work each of the many short parallel regions then costs a time slice (the end-to-end test of usage beside 10 busy
+ * processes: 173 s; so: 14). A twentieth of that is as fast on a quiet machine. libgomp reads its environment before main,
  * so the program starts itself once more. Where that cannot be, it goes on as it is. */
 static void spin_briefly(char **argv) {
     char path[PATH_MAX] = {0}; /* the name, so that `ps` shows it */

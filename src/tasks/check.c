@@ -95,7 +95,7 @@ static void free_product(product_memory *memory) {
 
 static void multiply(product_case p, const product_memory *memory, int kind) {
     if (kind == PRODUCT_BLAS) {
-        mb_gemm_parallel(false, true, p.m, p.n, p.k, 1, memory->a, p.k, memory->b, p.k, 0, memory->c, p.n, NULL, NULL, NULL);
+        mb_gemm_parallel(false, true, p.m, p.n, p.k, 1, memory->a, p.k, memory->b, p.k, 0, memory->c, p.n);
         return;
     }
     if (kind == PRODUCT_PACKED) {

@@ -116,7 +116,7 @@ static mb_status place(mb_model *model, const int64_t *rows, int64_t n_found, co
             }
         }
         if (projection) {
-            mb_gemm_parallel(false, false, n_pieces, h, width, 1, from, width, projection, h, 0, to, h, NULL, NULL, NULL);
+            mb_gemm_parallel(false, false, n_pieces, h, width, 1, from, width, projection, h, 0, to, h);
         } else {
             memcpy(to, from, (size_t)n_pieces * (size_t)h * sizeof *to);
         }

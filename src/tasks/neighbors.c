@@ -327,7 +327,7 @@ static mb_status find_nearest(const search *s, mb_top_k *tops, mb_error *error) 
     for (int64_t begin = 0; begin < s->vectors.n; begin += SCORE_ROWS) {
         const int64_t n = s->vectors.n - begin < SCORE_ROWS ? s->vectors.n - begin : SCORE_ROWS;
         mb_gemm_parallel(false, true, n_queries, n, width, 1, s->queries.data, width, s->vectors.data + begin * width, width, 0,
-                         scores, n, NULL, NULL, NULL);
+                         scores, n);
         for (int64_t q = 0; q < n_queries; q++) {
             offer_rows(s, (size_t)q, begin, n, scores + q * n, &tops[q]);
         }

@@ -1,9 +1,6 @@
 #include "tensor/gemm.h"
 
-#include <assert.h>
 #include <cblas.h>
-#include <stddef.h>
-#include <string.h>
 
 #ifdef MB_REAL_IS_DOUBLE
 #define cblas_gemm cblas_dgemm
@@ -22,8 +19,8 @@ void mb_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, mb_rea
 
 /* Tiles of C, from its sizes alone. Each tile is one single-threaded sgemm inside our own parallel loop: on the shapes of a
  * BERT step this is as fast as OpenBLAS's own threading or faster (4096x1024x256, 2 cores of Zen 3: tiles of 256 rows 168
- * GFLOP/s, OpenBLAS threads 140), every element is the same sum at any number of threads, and the epilogue finds its tile in
- * cache. Tiles narrower than 128 spend their time packing (1024x256x4096: 64x128 128 GFLOP/s, 256x256 161). */
+ * GFLOP/s, OpenBLAS threads 140), and every element is the same sum at any number of threads. Tiles narrower than 128 spend
+ * their time packing (1024x256x4096: 64x128 128 GFLOP/s, 256x256 161). */
 enum { LARGE_TILE = 256, SMALL_TILE = 128, WIDE_TILE = 1024, WIDE = 4096, MIN_TILES = 4 };
 
 static int64_t ceil_div(int64_t a, int64_t b) {
@@ -43,20 +40,11 @@ static void tile_shape(int64_t m, int64_t n, int64_t *rows, int64_t *columns) {
     }
 }
 
-/* The bias goes into C before the product is added to it: one pass, in the place of the one in which beta = 0 clears C. */
-static void fill_rows(mb_real *c, int64_t ldc, int64_t n_rows, int64_t n_columns, const mb_real *bias) {
-    for (int64_t i = 0; i < n_rows; i++) {
-        memcpy(c + i * ldc, bias, (size_t)n_columns * sizeof *c);
-    }
-}
-
 void mb_gemm_parallel(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, mb_real alpha, const mb_real *a, int64_t lda,
-                      const mb_real *b, int64_t ldb, mb_real beta, mb_real *c, int64_t ldc, const mb_real *bias,
-                      mb_gemm_epilogue epilogue, void *context) {
+                      const mb_real *b, int64_t ldb, mb_real beta, mb_real *c, int64_t ldc) {
     if (m == 0 || n == 0) {
         return;
     }
-    assert(bias == NULL || beta == 0);
     int64_t tile_rows, tile_columns;
     tile_shape(m, n, &tile_rows, &tile_columns);
     int64_t n_row_tiles = ceil_div(m, tile_rows), n_column_tiles = ceil_div(n, tile_columns);
@@ -66,15 +54,8 @@ void mb_gemm_parallel(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t 
             int64_t row = i * tile_rows, column = j * tile_columns;
             int64_t rows = m - row < tile_rows ? m - row : tile_rows;
             int64_t columns = n - column < tile_columns ? n - column : tile_columns;
-            mb_real *tile = c + row * ldc + column;
-            if (bias != NULL) {
-                fill_rows(tile, ldc, rows, columns, bias + column);
-            }
             mb_gemm(trans_a, trans_b, rows, columns, k, alpha, trans_a ? a + row : a + row * lda, lda,
-                    trans_b ? b + column * ldb : b + column, ldb, bias != NULL ? 1 : beta, tile, ldc);
-            if (epilogue != NULL) {
-                epilogue(context, row, rows, column, columns);
-            }
+                    trans_b ? b + column * ldb : b + column, ldb, beta, c + row * ldc + column, ldc);
         }
     }
 }

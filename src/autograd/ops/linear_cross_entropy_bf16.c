@@ -9,7 +9,8 @@
  *   2. these joined: log-sum-exp and loss of each row
  *   3. exponentials -> dlogits (M, slice), in place -> its rows of dW and db, and its part of dx
  *
- * To keep the exponentials takes less time than to make the logits twice, even on AVX512-BF16: 4 ms and 24 of a mini's step. To
+ * To keep the exponentials takes less time than to make the logits twice, even on AVX512-BF16: the head of
+ * a mini's step went from 119 ms to 96. To
  * keep the logits would not do: rounded to 8 bits a logit of 10 is off by 0.02, and with it every probability by 2%.
  *
  * The rows of dW are complete when their slice is done. The parts of dx are summed by groups of slices, then group by group:
