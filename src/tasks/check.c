@@ -100,8 +100,7 @@ static void multiply(product_case p, const product_memory *memory, int kind) {
     }
     if (kind == PRODUCT_PACKED) {
         mb_pack_parallel(true, p.k, p.n, memory->b, p.k, memory->panels);
-        mb_packed_gemm_parallel(p.m, p.n, p.k, mb_left_rows(memory->a, p.k), memory->panels, mb_to_rows(memory->c, p.n, false),
-                                NULL, NULL);
+        mb_packed_gemm_parallel(p.m, p.n, p.k, mb_left_rows(memory->a, p.k), memory->panels, mb_to_rows(memory->c, p.n, false));
         return;
     }
     const mb_bf16_factor left = {.data = memory->left, .stride = p.k};

@@ -142,7 +142,7 @@ static double product_rate(int64_t m, int64_t n, int64_t k, bool bf16) {
                                   &store);
         } else {
             mb_packed_gemm_parallel(m, n, k, mb_left_rows((mb_real *)(void *)a, k), (mb_real *)(void *)b,
-                                    mb_to_rows((mb_real *)(void *)c, n, false), NULL, NULL);
+                                    mb_to_rows((mb_real *)(void *)c, n, false));
         }
         best = fmax(best, 2 * (double)m * (double)n * (double)k / (mb_clock_seconds() - began));
     }

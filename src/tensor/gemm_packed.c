@@ -157,56 +157,92 @@ static void multiply_narrow(strip s, int64_t n_rows, int64_t n_columns) {
 
 /* --- products --- */
 
-static mb_left_factor from_row(mb_left_factor a, int64_t row) {
+/* Rows [row, row + n_rows) of a product. */
+typedef struct tile {
+    int64_t row, n_rows, n, k;
+    mb_left_factor a; /* from the first row on */
+    const mb_real *packed;
+    int64_t packed_depth;
+    const mb_product_target *target;
+} tile;
+
+static tile tile_of(int64_t row, int64_t n_rows, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed,
+                    const mb_product_target *target) {
     a.data += row * a.row;
-    return a;
+    return (tile){row, n_rows, n, k, a, packed, k, target};
 }
 
-/* A panel of C and K_BLOCK of the depth, from row p on. */
-static void multiply_panel(int64_t m, int64_t n_columns, int64_t p, int64_t depth, mb_left_factor a, const mb_real *panel,
-                           const mb_product_target *target, mb_real *c, const mb_real *bias) {
-    const bool whole = n_columns == MB_PANEL || target->panel != MB_PANEL, adds = target->add || p > 0;
-    a.data += p / MB_PANEL * a.chunk;
+/* A part of a product's depth, and of its columns a panel. */
+typedef struct part {
+    int64_t p, depth, column, n_columns;
+} part;
+
+/* What the next strip reads of A: the processor's own prefetching does not follow twelve short rows. */
+static void prefetch_strip(const tile *t, int64_t first, const part *piece) {
+    enum { LINE = 64 / (int)sizeof(mb_real) };
+    const int64_t n_rows = t->n_rows - first < STRIP ? t->n_rows - first : STRIP;
+    const mb_real *at = t->a.data + first * t->a.row + piece->p / MB_PANEL * t->a.chunk;
+    if (t->a.column != 1 || t->a.chunk != MB_PANEL) {
+        return;
+    }
+    for (int64_t i = 0; i < n_rows; i++) {
+        for (int64_t p = 0; p < piece->depth; p += LINE) {
+            __builtin_prefetch(at + i * t->a.row + p, 0, 2);
+        }
+    }
+}
+
+static void multiply_part(const tile *t, const part *piece, bool is_first, bool is_last) {
+    const mb_product_target *target = t->target;
+    const bool whole = piece->n_columns == MB_PANEL || target->panel != MB_PANEL, adds = target->add || piece->p > 0;
+    mb_real *c = target->c + piece->column / MB_PANEL * target->panel;
     int64_t n_rows;
-    for (int64_t row = 0; row < m; row += n_rows) {
-        n_rows = rows_at_once(m - row);
-        strip s = {.a = from_row(a, row),
-                   .panel = panel + p * MB_PANEL,
-                   .k = depth,
-                   .c = c + row * target->stride,
+    for (int64_t i = 0; i < t->n_rows; i += n_rows) {
+        n_rows = rows_at_once(t->n_rows - i);
+        strip s = {.a = t->a,
+                   .panel = t->packed + piece->column * t->packed_depth + piece->p * MB_PANEL,
+                   .k = piece->depth,
+                   .c = c + (t->row + i) * target->stride,
                    .stride = target->stride};
-        s.from_zero = !adds && bias == NULL;
-        s.begin = adds ? s.c : bias;
+        s.a.data += i * t->a.row + piece->p / MB_PANEL * t->a.chunk;
+        s.from_zero = !adds && target->bias == NULL;
+        s.begin = adds || s.from_zero ? s.c : target->bias + piece->column;
         s.begin_stride = adds ? s.stride : 0;
+        if (is_first) {
+            prefetch_strip(t, i + n_rows, piece);
+        }
         if (whole) {
             multiply(&s, n_rows);
         } else {
-            multiply_narrow(s, n_rows, n_columns);
+            multiply_narrow(s, n_rows, piece->n_columns);
+        }
+        if (is_last && target->finish != NULL) {
+            target->finish(target->context, t->row + i, n_rows, piece->column, piece->n_columns);
         }
     }
 }
 
 /* Columns [first, end), first a multiple of MB_PANEL. */
-static void multiply_columns(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, int64_t packed_depth,
-                             const mb_product_target *target, int64_t first, int64_t end) {
-    for (int64_t p = 0; p < k; p += K_BLOCK) {
-        const int64_t depth = k - p < K_BLOCK ? k - p : K_BLOCK;
+static void multiply_columns(const tile *t, int64_t first, int64_t end) {
+    for (int64_t p = 0; p < t->k; p += K_BLOCK) {
+        const int64_t depth = t->k - p < K_BLOCK ? t->k - p : K_BLOCK;
         for (int64_t column = first; column < end; column += MB_PANEL) {
-            const int64_t n_columns = n - column < MB_PANEL ? n - column : MB_PANEL;
-            multiply_panel(m, n_columns, p, depth, a, packed + column * packed_depth, target,
-                           target->c + column / MB_PANEL * target->panel, target->bias == NULL ? NULL : target->bias + column);
+            const int64_t n_columns = t->n - column < MB_PANEL ? t->n - column : MB_PANEL;
+            multiply_part(t, &(part){p, depth, column, n_columns}, column == first, p + depth == t->k);
         }
     }
 }
 
 void mb_packed_gemm(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, mb_product_target target) {
-    assert(target.bias == NULL || (!target.add && target.panel == MB_PANEL));
-    multiply_columns(m, n, k, a, packed, k, &target, 0, n);
+    mb_packed_gemm_part(m, n, k, a, packed, k, target);
 }
 
 void mb_packed_gemm_part(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, int64_t depth,
                          mb_product_target target) {
-    multiply_columns(m, n, k, a, packed, depth, &target, 0, n);
+    assert(target.bias == NULL || (!target.add && target.panel == MB_PANEL));
+    tile t = tile_of(0, m, n, k, a, packed, &target);
+    t.packed_depth = depth;
+    multiply_columns(&t, 0, n);
 }
 
 /* From the sizes alone: enough tiles for many threads, each high enough to use a panel often. */
@@ -219,21 +255,15 @@ static int64_t tile_rows(int64_t m, int64_t n) {
     return rows;
 }
 
-void mb_packed_gemm_parallel(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, mb_product_target target,
-                             mb_tile_epilogue epilogue, void *context) {
+void mb_packed_gemm_parallel(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed,
+                             mb_product_target target) {
     assert(target.bias == NULL || (!target.add && target.panel == MB_PANEL));
     const int64_t rows = tile_rows(m, n);
 #pragma omp parallel for schedule(dynamic) collapse(2)
     for (int64_t row = 0; row < m; row += rows) {
         for (int64_t column = 0; column < n; column += TILE_COLUMNS) {
-            const int64_t n_rows = m - row < rows ? m - row : rows;
-            const int64_t end = n - column < TILE_COLUMNS ? n : column + TILE_COLUMNS;
-            mb_product_target tile = target;
-            tile.c += row * target.stride;
-            multiply_columns(n_rows, n, k, from_row(a, row), packed, k, &tile, column, end);
-            if (epilogue != NULL) {
-                epilogue(context, row, n_rows, column, end - column);
-            }
+            const tile t = tile_of(row, m - row < rows ? m - row : rows, n, k, a, packed, &target);
+            multiply_columns(&t, column, n - column < TILE_COLUMNS ? n : column + TILE_COLUMNS);
         }
     }
 }

@@ -44,20 +44,26 @@ static inline mb_left_factor mb_left_panels(const mb_real *a, int64_t depth) {
     return (mb_left_factor){a, MB_PANEL, 1, depth * MB_PANEL};
 }
 
+/* Called for every strip of C as soon as it is complete and while it is in the first cache, by the thread that made it: rows
+ * [row, row + n_rows), columns [column, column + n_columns). */
+typedef void (*mb_strip_finish)(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+
 /* C: element (i,j) is c[i stride + (j / MB_PANEL) panel + j mod MB_PANEL]. */
 typedef struct mb_product_target {
     mb_real *c;
     int64_t stride, panel;
-    bool add;            /* to what is there; else C is overwritten */
-    const mb_real *bias; /* (n), added to every row; NULL: none */
+    bool add;               /* to what is there; else C is overwritten */
+    const mb_real *bias;    /* (n), added to every row; NULL: none */
+    mb_strip_finish finish; /* NULL: nothing is left to do */
+    void *context;          /* of `finish` */
 } mb_product_target;
 
 static inline mb_product_target mb_to_rows(mb_real *c, int64_t stride, bool add) {
-    return (mb_product_target){c, stride, MB_PANEL, add, NULL};
+    return (mb_product_target){.c = c, .stride = stride, .panel = MB_PANEL, .add = add};
 }
 /* Whole panels of `depth` rows, the padding of the last one too. */
 static inline mb_product_target mb_to_panels(mb_real *c, int64_t depth) {
-    return (mb_product_target){c, MB_PANEL, depth * MB_PANEL, false, NULL};
+    return (mb_product_target){.c = c, .stride = MB_PANEL, .panel = depth * MB_PANEL};
 }
 
 /* Numbers of a packed (k,n) factor. */
@@ -72,10 +78,8 @@ void mb_packed_gemm(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_
 /* The same with k of the `depth` rows of a packed factor, of which `packed` is the first. */
 void mb_packed_gemm_part(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, int64_t depth,
                          mb_product_target target);
-/* Over the threads. `epilogue` (may be NULL) is called for every tile as soon as it is complete, by the thread that made it:
- * rows [row, row + n_rows), columns [column, column + n_columns). */
-typedef void (*mb_tile_epilogue)(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
-void mb_packed_gemm_parallel(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, mb_product_target target,
-                             mb_tile_epilogue epilogue, void *context);
+/* Over the threads. */
+void mb_packed_gemm_parallel(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed,
+                             mb_product_target target);
 
 #endif

@@ -15,19 +15,19 @@ typedef struct linear_saved {
     void *derivative; /* (N,O) f'(z) in the dtype of y; NULL for the identity */
 } linear_saved;
 
-/* --- forward: the activation on each finished tile of z --- */
+/* --- forward: the activation on each finished strip of z --- */
 
-typedef struct tile_context {
+typedef struct strip_context {
     mb_activation activation;
     mb_real *y, *derivative; /* derivative NULL: inference */
     int64_t width;
-} tile_context;
+} strip_context;
 
-static void finish_tile(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const tile_context *tile = context;
+static void activate_strip(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const strip_context *strip = context;
     for (int64_t i = row; i < row + n_rows; i++) {
-        int64_t at = i * tile->width + column;
-        mb_activate(tile->activation, tile->y + at, tile->derivative == NULL ? NULL : tile->derivative + at, n_columns);
+        int64_t at = i * strip->width + column;
+        mb_activate(strip->activation, strip->y + at, strip->derivative == NULL ? NULL : strip->derivative + at, n_columns);
     }
 }
 
@@ -98,8 +98,8 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
     mb_add_block_sums(dbias, bias_beta, block_sums, n_blocks, out, out);
     if (dweight != NULL) {
         mb_pack_parallel(false, n_rows, in, mb_tensor_real(x), in, packed);
-        mb_packed_gemm_parallel(out, in, n_rows, mb_left_transposed(dz, out), packed, mb_to_rows(dweight, in, weight_beta != 0),
-                                NULL, NULL);
+        mb_packed_gemm_parallel(out, in, n_rows, mb_left_transposed(dz, out), packed,
+                                mb_to_rows(dweight, in, weight_beta != 0));
     }
     mb_tape_scratch_drop(tape, mark);
 }
@@ -143,12 +143,13 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
     if (packed == NULL) {
         return NULL;
     }
-    tile_context tile = {activation, mb_tensor_real(y), derivative, out};
+    strip_context strip = {activation, mb_tensor_real(y), derivative, out};
     mb_product_target target = mb_to_rows(mb_tensor_real(y), out, false);
     target.bias = bias == NULL ? NULL : mb_tensor_real(bias);
+    target.finish = activation == MB_ACTIVATION_IDENTITY ? NULL : activate_strip;
+    target.context = &strip;
     mb_pack_parallel(true, in, out, mb_tensor_real(weight), in, packed);
-    mb_packed_gemm_parallel(n_rows, out, in, mb_left_rows(mb_tensor_real(x), in), packed, target,
-                            activation == MB_ACTIVATION_IDENTITY ? NULL : finish_tile, &tile);
+    mb_packed_gemm_parallel(n_rows, out, in, mb_left_rows(mb_tensor_real(x), in), packed, target);
     mb_tape_scratch_drop(tape, mark);
     return mb_tape_end(tape, node, y);
 }

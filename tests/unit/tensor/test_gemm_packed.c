@@ -21,11 +21,11 @@ static const int64_t shapes[][3] = {{1, 1, 1},       {5, 7, 3},     {37, 70, 33}
 enum { TRANS_A = 1, TRANS_B = 2, ADDS = 4, PARALLEL = 8, HAS_BIAS = 16, N_VARIANTS = 32 };
 
 typedef struct covered {
-    int32_t *count; /* how often the epilogue was given each element */
+    int32_t *count; /* how often `finish` was given each element */
     int64_t width;
 } covered;
 
-static void count_tile(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+static void count_strip(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     const covered *c = context;
     for (int64_t i = row; i < row + n_rows; i++) {
         for (int64_t j = column; j < column + n_columns; j++) {
@@ -56,7 +56,9 @@ static void check_product(const int64_t shape[3], int variant) {
     target.bias = variant & HAS_BIAS ? bias : NULL;
     mb_pack_parallel(variant & TRANS_B, k, n, b, variant & TRANS_B ? k : n, packed);
     if (variant & PARALLEL) {
-        mb_packed_gemm_parallel(m, n, k, left, packed, target, count_tile, &tiles);
+        target.finish = count_strip;
+        target.context = &tiles;
+        mb_packed_gemm_parallel(m, n, k, left, packed, target);
     } else {
         mb_packed_gemm(m, n, k, left, packed, target);
     }
@@ -98,7 +100,7 @@ Test(gemm_packed, panels_are_a_factor_again) {
     mb_real *panels = malloc(sizeof *panels * (size_t)mb_packed_count(M, N)), c[M * N], left[M * L], right[L * N];
     mb_pack_parallel(false, K, N, b, N, packed);
     mb_packed_gemm(M, N, K, mb_left_rows(a, K), packed, mb_to_rows(c, N, false));
-    mb_packed_gemm_parallel(M, N, K, mb_left_rows(a, K), packed, mb_to_panels(panels, M), NULL, NULL);
+    mb_packed_gemm_parallel(M, N, K, mb_left_rows(a, K), packed, mb_to_panels(panels, M));
     mb_packed_gemm(L, N, M, mb_left_rows(e, M), panels, mb_to_rows(right, N, false)); /* e C */
     mb_pack_parallel(false, N, L, d, L, packed);
     mb_packed_gemm(M, L, N, mb_left_panels(panels, M), packed, mb_to_rows(left, L, false)); /* C d */
@@ -142,7 +144,7 @@ Test(gemm_packed, does_not_depend_on_the_number_of_threads) {
         omp_set_num_threads(i + 1);
         c[i] = malloc(M * N * sizeof *c[i]);
         mb_pack_parallel(false, K, N, b, N, packed);
-        mb_packed_gemm_parallel(M, N, K, mb_left_rows(a, K), packed, mb_to_rows(c[i], N, false), NULL, NULL);
+        mb_packed_gemm_parallel(M, N, K, mb_left_rows(a, K), packed, mb_to_rows(c[i], N, false));
         cr_expect_eq(memcmp(c[0], c[i], M * N * sizeof *c[i]), 0, "%d threads", i + 1);
     }
     for (int i = 0; i < 3; i++) {
