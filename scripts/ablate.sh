@@ -45,7 +45,7 @@ while IFS= read -r line <&3; do
     fi
 done 3< "$out/.recipes"
 
-number() { sed -n "s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p" "$2" | head -n 1; }
+number() { sed -n "/\"$1\": *[-0-9]/{s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p;q;}" "$2"; }
 for name in "${names[@]}"; do
     file=$out/$name/result.json
     if [ -s "$file" ]; then

@@ -52,7 +52,7 @@ is_done() {
     [ -e "$out/done/$1" ] && printf '  done before; remove %s to do it again\n' "$out/done/$1"
 }
 mark_done() { mkdir -p "$out/done" && : > "$out/done/$1"; }
-number() { sed -n "s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p" "$2" | head -n 1; } # a number of a JSON file, by key
+number() { sed -n "/\"$1\": *[-0-9]/{s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p;q;}" "$2"; } # a number of a JSON file, by key
 percent() { awk -v x="$1" 'BEGIN { printf "%.1f", 100 * x }'; }
 
 set_up_and_build() {

@@ -237,11 +237,6 @@ static mb_status run_command(const mb_command *command, int argc, char *const *a
 }
 
 static mb_status dispatch(int argc, char *const *argv, mb_error *error) {
-    const char *missing = mb_cli_missing_cpu_feature();
-    if (missing) {
-        return mb_fail(error, MB_ERROR_USAGE, "this binary was compiled for a CPU with %s, which this one lacks; build with %s",
-                       missing, "-DMINIBERT_NATIVE=OFF");
-    }
     if (argc == 0) {
         mb_cli_print_commands(commands, stderr);
         return mb_fail(error, MB_ERROR_USAGE, "a command is needed");
@@ -279,7 +274,8 @@ static void spin_briefly(char **argv) {
     }
 }
 
-int main(int argc, char **argv) {
+/* Not a part of main: the compiler may use what main has yet to look for. */
+__attribute__((noinline)) static int run(int argc, char **argv) {
     spin_briefly(argv);
     mb_signals_install();
     mb_error error = {0}, output_error = {0};
@@ -299,4 +295,13 @@ int main(int argc, char **argv) {
     }
     fprintf(stderr, "minibert: %s\n", error.message);
     return status == MB_ERROR_USAGE ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv) {
+    const char *missing = mb_cli_missing_cpu_feature();
+    if (missing) {
+        fprintf(stderr, "minibert: compiled for a CPU with %s, which this one lacks; build it on this machine\n", missing);
+        return EXIT_FAILURE;
+    }
+    return run(argc, argv);
 }

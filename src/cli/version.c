@@ -6,38 +6,23 @@
 
 char *openblas_get_config(void); /* of the library itself; its header belongs to tensor/gemm.c */
 
+/* The compiler's macro of an instruction set is 1, or not defined, and then the text is its name. */
+#define TEXT_OF(macro) #macro
+#define IS_ONE(macro) (TEXT_OF(macro)[0] == '1')
+
 /* X(name, compiled in). The names are GCC's for __builtin_cpu_supports. */
-#ifdef __AVX2__
-#define HAS_AVX2 1
-#else
-#define HAS_AVX2 0
-#endif
-#ifdef __FMA__
-#define HAS_FMA 1
-#else
-#define HAS_FMA 0
-#endif
-#ifdef __AVX512F__
-#define HAS_AVX512F 1
-#else
-#define HAS_AVX512F 0
-#endif
-#ifdef __AVX512BW__
-#define HAS_AVX512BW 1
-#else
-#define HAS_AVX512BW 0
-#endif
-#ifdef __AVX512VNNI__
-#define HAS_AVX512VNNI 1
-#else
-#define HAS_AVX512VNNI 0
-#endif
-#define CPU_FEATURES(X)         \
-    X("avx2", HAS_AVX2)         \
-    X("fma", HAS_FMA)           \
-    X("avx512f", HAS_AVX512F)   \
-    X("avx512bw", HAS_AVX512BW) \
-    X("avx512vnni", HAS_AVX512VNNI)
+#define CPU_FEATURES(X)                       \
+    X("bmi2", IS_ONE(__BMI2__))               \
+    X("avx2", IS_ONE(__AVX2__))               \
+    X("fma", IS_ONE(__FMA__))                 \
+    X("avx512f", IS_ONE(__AVX512F__))         \
+    X("avx512bw", IS_ONE(__AVX512BW__))       \
+    X("avx512dq", IS_ONE(__AVX512DQ__))       \
+    X("avx512vl", IS_ONE(__AVX512VL__))       \
+    X("avx512vbmi", IS_ONE(__AVX512VBMI__))   \
+    X("avx512vbmi2", IS_ONE(__AVX512VBMI2__)) \
+    X("avx512vnni", IS_ONE(__AVX512VNNI__))   \
+    X("avx512bf16", IS_ONE(__AVX512BF16__))
 
 const char *mb_cli_missing_cpu_feature(void) {
 #if defined(__x86_64__)

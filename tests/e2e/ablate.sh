@@ -1,23 +1,14 @@
 #!/usr/bin/env bash
 # scripts/ablate.sh: a model for each recipe, equally long; a table, curves, a plot; what is there is not trained again.
 #   tests/e2e/ablate.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-export MINIBERT
-MINIBERT=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-ablate=$(cd "$(dirname "$0")/../../scripts" && pwd)/ablate.sh
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
+source "$(dirname "$0")/../prelude.sh"
+export MINIBERT=$minibert
+ablate=$tests/../scripts/ablate.sh
 
-fail() {
-    printf 'ablate: %s\n' "$*" >&2
-    exit 1
-}
 awk 'BEGIN { for (i = 0; i < 400; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 71, i % 8 == 7 ? "\n" : "" }' > text.txt
 common=(--corpus text.txt --layers 1 --hidden 32 --intermediate 48 --seq-length 32 --vocab-size 80 --epochs 2 --threads 1 --quiet)
 printf '# two\nsmall: --batch-size 4   # more steps\n\nlarge: --batch-size 8 --optimizer adamw\n' > recipes.txt
-"$ablate" recipes.txt out "${common[@]}" > table.txt 2> log || { cat log >&2; fail "it failed"; }
+"$ablate" recipes.txt out "${common[@]}" > table.txt 2> log || fail "it failed"
 cmp -s table.txt out/table.txt || fail "the table printed is not the one kept"
 [ "$(awk 'NR > 1 { print $1 }' table.txt | tr '\n' ' ')" = "small large " ] || { cat table.txt >&2; fail "other rows than small, large"; }
 awk '$1 == "small" { s = $4; t = $5 } $1 == "large" { l = $4; u = $5 } END { exit !(s >= 2 * l - 1 && l >= 2 && t == u) }' table.txt ||
@@ -28,7 +19,7 @@ awk '$1 == "small" { s = $4; t = $5 } $1 == "large" { l = $4; u = $5 } END { exi
 # Another recipe later: the first two are left alone. One that fails has a row that says so; wrong usage ends it.
 before=$(cksum out/small/model.safetensors)
 echo 'wild: --lr 1e30 --lr-schedule constant --warmup 0 --max-grad-norm 0' >> recipes.txt
-"$ablate" recipes.txt out "${common[@]}" > table.txt 2> log || { cat log >&2; fail "a recipe that fails ends it"; }
+"$ablate" recipes.txt out "${common[@]}" > table.txt 2> log || fail "a recipe that fails ends it"
 [ "$before" = "$(cksum out/small/model.safetensors)" ] && ! grep -q '== small' log || fail "a recipe was trained again"
 grep -qE '^wild +failed' table.txt || { cat table.txt >&2; fail "no row for the recipe that failed"; }
 code=0

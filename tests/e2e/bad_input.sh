@@ -1,12 +1,7 @@
 #!/usr/bin/env bash
 # Bad input of every kind: one line of error that names what is wrong, the right exit code, nothing written.
 #   tests/e2e/bad_input.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
+source "$(dirname "$0")/../prelude.sh"
 
 n_cases=0 n_failed=0
 snapshot() { find . -type f ! -name out ! -name err -exec cksum {} + | sort; }

@@ -1,17 +1,8 @@
 #!/usr/bin/env bash
 # The same seed gives the same bytes at 1, 2, 3 and 8 threads (more than there are cores): pretrain in every precision of the build,
 # finetune, and skipgram --deterministic; and another seed gives others.   tests/e2e/determinism.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-fail() {
-    printf 'determinism: %s\n' "$*" >&2
-    cat log >&2
-    exit 1
-}
+source "$(dirname "$0")/../prelude.sh"
+
 awk 'BEGIN { srand(1); for (i = 0; i < 800; i++) printf "the %s %s %d of %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", rand() * 90, rand() * 90, i % 8 == 7 ? "\n" : "" }' > text.txt
 awk 'BEGIN { print "label\ttext"; for (i = 0; i < 80; i++) printf "%s\tthe %s house %d\n", i % 2 ? "r" : "g", i % 2 ? "red" : "green", i }' > train.tsv
 "$minibert" tokenizer train --quiet --corpus text.txt --out tok --vocab-size 300 2> log

@@ -1,18 +1,7 @@
 #!/usr/bin/env bash
 # embed, neighbors, fill-mask and info on a small model: formats, order, streams, what is left behind.
 #   tests/e2e/embed.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-
-fail() {
-    printf 'embed: %s\n' "$*" >&2
-    exit 1
-}
-run() { "$minibert" "$@" 2> log || { cat log >&2; fail "minibert $* failed"; }; }
+source "$(dirname "$0")/../prelude.sh"
 
 awk 'BEGIN {
     split("red green blue small large old new", a, " "); split("house tree river stone bird", b, " ")
@@ -69,7 +58,8 @@ awk -F '\t' '{ s = 0; for (i = 1; i <= NF; i++) s += $i * $i; if (s < 0.9999 || 
 # --- a pipe: a line's vector is there before the next line comes, in order, and the same as from a file ---
 awk 'NR % 7 == 0 { print "" } { print }' texts.txt | sed -n 1,40p > lines.txt
 mkfifo to from
-"$minibert" embed --model model --format jsonl --precision fp32 --quiet < to > from &
+"$minibert" embed --model model --format jsonl --precision fp32 --quiet < to > from 2> log &
+pid=$!
 exec 4> to 5< from
 : > streamed
 while IFS= read -r line; do
@@ -82,7 +72,7 @@ tail -n +11 lines.txt >&4 # many at once
 exec 4>&-
 cat <&5 >> streamed
 exec 5<&-
-wait $! || fail "a pipe: embed failed"
+wait $pid || fail "a pipe: embed failed"
 run embed --model model --format jsonl --precision fp32 --input lines.txt > whole
 diff <(sed 's/, "vector.*//' streamed) <(sed 's/, "vector.*//' whole) || fail "a pipe: the texts are not in order"
 paste -d ' ' <(sed 's/.*\[//; s/\]}$//; s/,//g' streamed) <(sed 's/.*\[//; s/\]}$//; s/,//g' whole) |
@@ -106,7 +96,8 @@ run embed --model model --input few.txt --pooling words --index words.tsv --out 
 cut -f 1-3 words.tsv > out
 printf '1\t0\t3\n1\t4\t7\n1\t8\t13\n3\t0\t4\n3\t5\t8\n' | cmp - out || fail "the places of words: $(cat words.tsv)"
 run embed --model model --input few.txt --pooling words --format tsv | cut -f 1-4 | cmp - words.tsv || fail "index and tsv differ"
-run info words.npy | grep -q '5 x 32' || fail "words.npy has not a row for each of the 5 words"
+run info words.npy > out
+grep -q '5 x 32' out || fail "words.npy has not a row for each of the 5 words"
 
 # --- the bridge to word vectors: distilled from the model, and as what a model begins with ---
 run embed --model model --static corpus.txt --min-count 20 --out static.vec
@@ -152,9 +143,8 @@ mkdir clean && cd clean
 mkfifo ../pipe
 "$minibert" embed --model ../model --input ../pipe --out vectors.npy 2> ../log &
 pid=$!
-exec 3> ../pipe
+exec 3> ../pipe # comes back when minibert has opened its end
 printf 'stone\n' >&3
-sleep 1
 kill -TERM $pid
 code=0
 wait $pid || code=$?

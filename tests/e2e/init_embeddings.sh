@@ -1,17 +1,7 @@
 #!/usr/bin/env bash
 # Embeddings that begin as Skip-Gram vectors of the run's own text: the same at any number of threads, nothing left
 # behind.   tests/e2e/init_embeddings.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-
-fail() {
-    printf 'init_embeddings: %s\n' "$*" >&2
-    exit 1
-}
+source "$(dirname "$0")/../prelude.sh"
 
 # Words of ten topics; a line keeps to one of them.
 awk 'BEGIN {
@@ -23,24 +13,24 @@ awk 'BEGIN {
         if (line % 9 == 8) print ""
     }
 }' > text.txt
-"$minibert" tokenizer train --corpus text.txt --out tok --vocab-size 900 --quiet > /dev/null
-run() { # out threads arguments...
+run tokenizer train --corpus text.txt --out tok --vocab-size 900 --quiet > /dev/null
+train() { # out threads arguments...
     local out=$1 threads=$2
     shift 2
     "$minibert" pretrain --corpus text.txt --tokenizer tok --out "$out" --cache-dir cache --layers 1 --hidden 32 --heads 2 --intermediate 32 \
         --seq-length 32 --batch-size 64 --steps 16 --threads "$threads" "$@" > "$out.json" 2> "$out.err"
 }
-run one 1
-run two 2
-run random 2 --init-embeddings none
+train one 1
+train two 2
+train random 2 --init-embeddings none
 grep -q 'recipe: .*embeddings from Skip-Gram' two.err || fail "the recipe does not name them: $(cat two.err)"
 grep -Eq 'begin as Skip-Gram vectors of 0\.[0-9] million tokens' two.err || fail "no word of what they were learnt from: $(cat two.err)"
 cmp one/model.safetensors two/model.safetensors || fail "they depend on the number of threads"
 [ -z "$(find two -name 'embeddings.*')" ] || fail "left behind: $(ls two)"
 ! cmp -s two/model.safetensors random/model.safetensors || fail "--init-embeddings none begins as skipgram does"
-grep -q 'Skip-Gram' random.err && fail "--init-embeddings none speaks of Skip-Gram"
+! grep -q 'Skip-Gram' random.err || fail "--init-embeddings none speaks of Skip-Gram"
 head -n 200 text.txt > little.txt
-"$minibert" pretrain --corpus little.txt --tokenizer tok --out little --layers 1 --hidden 32 --heads 2 --intermediate 32 --seq-length 32 --batch-size 4 \
-    --steps 1 > /dev/null 2> err
-grep -q 'embeddings begin at random' err || fail "a little text: $(cat err)"
+run pretrain --corpus little.txt --tokenizer tok --out little --layers 1 --hidden 32 --heads 2 --intermediate 32 --seq-length 32 --batch-size 4 \
+    --steps 1 > /dev/null
+grep -q 'embeddings begin at random' log || fail "a little text"
 echo "init_embeddings: all as it should be"

@@ -1,20 +1,7 @@
 #!/usr/bin/env bash
 # A ModernBERT from pretraining to use: pretrain, stop and resume, info, evaluate, finetune, predict, embed, fill-mask.
 #   tests/e2e/modern.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-
-fail() {
-    printf 'modern: %s\n' "$*" >&2
-    exit 1
-}
-run() { "$minibert" "$@" 2> log || { cat log >&2; fail "minibert $* failed"; }; }
-member() { sed -n "s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p" "$2" | head -n 1 | grep . || fail "$2 has no \"$1\""; }
-holds() { awk "BEGIN { exit !($1) }" || fail "expected $1: $2"; }
+source "$(dirname "$0")/../prelude.sh"
 
 # Who does what is one of three topics: the masked word is to be told from its neighbours alone.
 make_texts() { # seed n_sentences; lines of label<TAB>sentence
@@ -43,7 +30,7 @@ run pretrain "${modern[@]}" --out model --steps 300 --save-every 200 --keep 9 > 
 cp -r model resumed
 rm -r resumed/checkpoints/step-00000300 resumed/model.safetensors
 run pretrain "${modern[@]}" --out resumed --steps 300 --save-every 200 --keep 9 --resume > /dev/null
-grep -q 'resuming after step 200' log || { cat log >&2; fail "nothing was resumed"; }
+grep -q 'resuming after step 200' log || fail "nothing was resumed"
 cmp model/model.safetensors resumed/model.safetensors || fail "a run that was resumed has other weights"
 cmp model/checkpoints/step-00000300/optimizer.safetensors resumed/checkpoints/step-00000300/optimizer.safetensors ||
     fail "a run that was resumed has another optimizer state"

@@ -1,21 +1,7 @@
 #!/usr/bin/env bash
 # The whole program on a small made-up text: tokenizer -> pretrain -> evaluate -> finetune -> predict -> embed -> fill-mask ->
 # neighbors, each result checked for what it must be.   tests/e2e/pipeline.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-
-fail() {
-    printf 'pipeline: %s\n' "$*" >&2
-    exit 1
-}
-run() { "$minibert" "$@" 2> log || { cat log >&2; fail "minibert $* failed"; }; }
-# A member of the first JSON object in a file. jansson writes "key": value.
-member() { sed -n "s/.*\"$1\": *\\([-0-9.e+]*\\).*/\\1/p" "$2" | head -n 1 | grep . || fail "$2 has no \"$1\""; }
-holds() { awk "BEGIN { exit !($1) }" || fail "expected $1: $2"; }
+source "$(dirname "$0")/../prelude.sh"
 
 # --- texts: sentences about animals, ships or cooking, from a small grammar and a fixed generator ---
 make_texts() { # seed n_sentences; lines of label<TAB>sentence
@@ -106,8 +92,8 @@ refuses() { # expected_code arguments...
     local expected=$1 code=0
     shift
     "$minibert" "$@" > out 2> log || code=$?
-    [ "$code" -eq "$expected" ] || { cat log >&2; fail "minibert $*: exit code $code, expected $expected"; }
-    [ "$(grep -c '^minibert: ' log)" -eq 1 ] || { cat log >&2; fail "minibert $*: expected one line of error"; }
+    [ "$code" -eq "$expected" ] || fail "minibert $*: exit code $code, expected $expected"
+    [ "$(grep -c '^minibert: ' log)" -eq 1 ] || fail "minibert $*: expected one line of error"
     [ ! -e nothing ] || fail "minibert $* left something behind"
 }
 printf 'label\ttext\nanimals\ttext\tmore\n' > columns.tsv

@@ -1,18 +1,8 @@
 #!/usr/bin/env bash
 # skipgram, similarity, analogy, neighbors on a small text: both spellings of the options, formats, streams, signals.
 #   tests/e2e/skipgram.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
+source "$(dirname "$0")/../prelude.sh"
 
-fail() {
-    printf 'skipgram: %s\n' "$*" >&2
-    exit 1
-}
-run() { "$minibert" "$@" 2> log || { cat log >&2; fail "minibert $* failed"; }; }
 # what it must refuse, with which exit code, and what it must say
 refuse() { # code text arguments...
     local code=$1 text=$2 got=0
@@ -118,7 +108,7 @@ refuse 2 "--vectors" similarity pairs.txt
 # --- Ctrl-C: nothing is left behind ---
 "$minibert" skipgram --corpus text.txt --out stopped.vec --epochs 100000 > out 2> log &
 pid=$!
-sleep 0.5
+wait_for log ' words, '
 kill -INT $pid
 code=0
 wait $pid || code=$?

