@@ -250,8 +250,8 @@ void mb_tape_scope_end_keeping(mb_tape *tape, mb_tape_scope scope, int n_kept, m
         }
         headers[i] = **kept[i];
     }
-    /* Rewinding frees blocks that are newer than the mark, and a kept tensor may lie in one: then it takes the way over a
-     * copy. That happens until the arena's next reset has joined its blocks. */
+    /* Blocks that are newer than the mark are used again after rewinding, and a kept tensor may lie in one: it takes the way
+     * over a copy. That happens until the arena's next reset has joined its blocks. */
     if (tape->arena.block != scope.mark.block) {
         for (int i = 0; i < n_kept; i++) {
             const size_t n_bytes = mb_tensor_bytes(&headers[i]);

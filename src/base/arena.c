@@ -15,16 +15,36 @@ static unsigned char *payload(mb_arena_block *block) {
     return (unsigned char *)block + ALIGNMENT;
 }
 
-static mb_arena_block *new_block(size_t n_bytes, mb_arena_block *older) {
+static mb_arena_block *new_block(size_t n_bytes) {
     if (n_bytes > SIZE_MAX / 2) {
         return NULL;
     }
     mb_arena_block *block = aligned_alloc(ALIGNMENT, ALIGNMENT + n_bytes);
     if (block != NULL) {
-        block->older = older;
+        block->older = NULL;
         block->n_bytes = n_bytes;
     }
     return block;
+}
+
+/* One that a rewind has dropped, or a new one. */
+static mb_arena_block *take_block(mb_arena *arena, size_t needed_bytes, size_t wanted_bytes) {
+    for (mb_arena_block **link = &arena->dropped; *link != NULL; link = &(*link)->older) {
+        if ((*link)->n_bytes >= needed_bytes) {
+            mb_arena_block *block = *link;
+            *link = block->older;
+            return block;
+        }
+    }
+    return new_block(wanted_bytes);
+}
+
+static void free_blocks(mb_arena_block **blocks) {
+    while (*blocks != NULL) {
+        mb_arena_block *older = (*blocks)->older;
+        free(*blocks);
+        *blocks = older;
+    }
 }
 
 void *mb_arena_alloc(mb_arena *arena, size_t n_bytes) {
@@ -34,10 +54,11 @@ void *mb_arena_alloc(mb_arena *arena, size_t n_bytes) {
     size_t rounded = (n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (arena->block == NULL || rounded > arena->block->n_bytes - arena->used_bytes) {
         size_t doubled = arena->block == NULL ? MIN_BLOCK_BYTES : arena->block->n_bytes;
-        mb_arena_block *block = new_block(rounded > doubled ? rounded : doubled, arena->block);
+        mb_arena_block *block = take_block(arena, rounded, rounded > doubled ? rounded : doubled);
         if (block == NULL) {
             return NULL;
         }
+        block->older = arena->block;
         arena->block = block;
         arena->used_bytes = 0;
     }
@@ -62,7 +83,8 @@ mb_arena_mark mb_arena_get_mark(const mb_arena *arena) {
 void mb_arena_rewind(mb_arena *arena, mb_arena_mark mark) {
     while (arena->block != mark.block) {
         mb_arena_block *older = arena->block->older;
-        free(arena->block);
+        arena->block->older = arena->dropped;
+        arena->dropped = arena->block;
         arena->block = older;
     }
     arena->used_bytes = mark.used_bytes;
@@ -70,7 +92,7 @@ void mb_arena_rewind(mb_arena *arena, mb_arena_mark mark) {
 }
 
 void mb_arena_reset(mb_arena *arena) {
-    /* More than one block now, or blocks that a rewind freed: the next lifetime should find one block that holds it all. */
+    /* More than one block now, or blocks that a rewind dropped: the next lifetime should find one block that holds it all. */
     if (arena->block != NULL && (arena->block->older != NULL || arena->peak_bytes > arena->block->n_bytes)) {
         /* Blocks end with unusable tails, so the peak alone might not fit again: half a block more does. */
         size_t wanted = arena->peak_bytes + arena->peak_bytes / 16 + MIN_BLOCK_BYTES;
@@ -78,13 +100,14 @@ void mb_arena_reset(mb_arena *arena) {
         size_t peak = arena->peak_bytes;
         mb_arena_free(arena);
         arena->peak_bytes = peak;
-        arena->block = new_block(wanted, NULL); /* NULL: the next allocation tries again and reports */
+        arena->block = new_block(wanted); /* NULL: the next allocation tries again and reports */
     }
     arena->used_bytes = 0;
     arena->total_bytes = 0;
 }
 
 void mb_arena_free(mb_arena *arena) {
-    mb_arena_rewind(arena, (mb_arena_mark){NULL, 0, 0});
-    arena->peak_bytes = 0;
+    free_blocks(&arena->block);
+    free_blocks(&arena->dropped);
+    *arena = (mb_arena){0};
 }

@@ -11,10 +11,11 @@
 typedef struct mb_arena_block mb_arena_block;
 
 typedef struct mb_arena {
-    mb_arena_block *block; /* the newest block, linked to older ones */
-    size_t used_bytes;     /* in the newest block */
-    size_t total_bytes;    /* handed out since the last reset */
-    size_t peak_bytes;     /* largest total_bytes ever */
+    mb_arena_block *block;   /* the newest block, linked to older ones */
+    mb_arena_block *dropped; /* by rewinds: the next blocks */
+    size_t used_bytes;       /* in the newest block */
+    size_t total_bytes;      /* handed out since the last reset */
+    size_t peak_bytes;       /* largest total_bytes ever */
 } mb_arena;
 
 typedef struct mb_arena_mark {
@@ -28,7 +29,8 @@ typedef struct mb_arena_mark {
 void *mb_arena_alloc(mb_arena *arena, size_t n_bytes);
 /* count * size with overflow check. */
 void *mb_arena_alloc_array(mb_arena *arena, size_t count, size_t size_bytes);
-/* mark/rewind: drops what was allocated after the mark; blocks newer than the mark's are freed. */
+/* mark/rewind: drops what was allocated after the mark; blocks newer than the mark's are used again, and freed by the
+ * next reset. */
 mb_arena_mark mb_arena_get_mark(const mb_arena *arena);
 void mb_arena_rewind(mb_arena *arena, mb_arena_mark mark);
 void mb_arena_reset(mb_arena *arena);

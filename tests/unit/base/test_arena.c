@@ -36,9 +36,12 @@ Test(arena, rewinding_gives_memory_back) {
     mb_arena_alloc(&arena, 100);
     mb_arena_mark mark = mb_arena_get_mark(&arena);
     void *a = mb_arena_alloc(&arena, 64);
-    mb_arena_alloc(&arena, 1 << 20); /* a new block, freed by the rewind */
+    void *large = mb_arena_alloc(&arena, 1 << 20); /* a new block, dropped by the rewind */
+    void *larger = mb_arena_alloc(&arena, 3 << 20);
     mb_arena_rewind(&arena, mark);
     cr_expect_eq(mb_arena_alloc(&arena, 64), a);
+    cr_expect_eq(mb_arena_alloc(&arena, 3 << 20), larger, "the first dropped block that is large enough");
+    cr_expect_eq(mb_arena_alloc(&arena, 1 << 20), large);
     cr_expect(arena.peak_bytes >= 1 << 20);
     mb_arena_free(&arena);
 }
