@@ -52,7 +52,7 @@ bool mb_buffer_printf(mb_buffer *buffer, const char *format, ...) {
     va_end(arguments);
     bool ok = n >= 0 && mb_buffer_reserve(buffer, (size_t)n);
     if (ok) {
-        vsnprintf(buffer->data + buffer->n_bytes, (size_t)n + 1, format, again);
+        (void)vsnprintf(buffer->data + buffer->n_bytes, (size_t)n + 1, format, again);
         buffer->n_bytes += (size_t)n;
     }
     va_end(again);

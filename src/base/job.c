@@ -11,7 +11,7 @@ void mb_job_message(const mb_job *job, mb_level level, const char *format, ...) 
     char text[1024];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     job->message(job->user, level, text);
 }

@@ -41,7 +41,7 @@ bool mb_option_name_equals(const char *option, const char *name, size_t n) {
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        const char c = name[i] == '_' ? '-' : name[i];
+        const char c = (char)(name[i] == '_' ? '-' : name[i]);
         if (option[i] != c) {
             return false;
         }

@@ -8,7 +8,7 @@ static mb_status run(mb_cli *cli, void *options, mb_error *error) {
     mb_buffer text = {0};
     mb_status status = mb_info(options, &text, error);
     if (status == MB_OK && text.n_bytes) {
-        fwrite(text.data, 1, text.n_bytes, stdout);
+        (void)fwrite(text.data, 1, text.n_bytes, stdout);
         status = mb_cli_check_output(error);
     }
     mb_buffer_free(&text);

@@ -5,9 +5,9 @@
 #include "cli/cli.h"
 
 void mb_cli_print_commands(const mb_command *const *commands, FILE *out) {
-    fputs("minibert trains BERT models on raw text and uses them: from text to embeddings.\n\n"
-          "usage: minibert COMMAND [options]\n\n",
-          out);
+    (void)fputs("minibert trains BERT models on raw text and uses them: from text to embeddings.\n\n"
+                "usage: minibert COMMAND [options]\n\n",
+                out);
     int width = 0;
     for (size_t i = 0; commands[i]; i++) {
         const int length = (int)strlen(commands[i]->name);
@@ -16,12 +16,12 @@ void mb_cli_print_commands(const mb_command *const *commands, FILE *out) {
     for (size_t i = 0; commands[i]; i++) {
         fprintf(out, "  %-*s  %s\n", width, commands[i]->name, commands[i]->summary);
     }
-    fputs("\n"
-          "  minibert help COMMAND       a command's options, with their defaults\n"
-          "  minibert --version          version, compiler, libraries, CPU\n\n"
-          "Results go to standard output, progress and errors to standard error.\n"
-          "Exit codes: 0 done, 1 the work failed, 2 wrong usage, 130 or 143 stopped by Ctrl-C or SIGTERM.\n",
-          out);
+    (void)fputs("\n"
+                "  minibert help COMMAND       a command's options, with their defaults\n"
+                "  minibert --version          version, compiler, libraries, CPU\n\n"
+                "Results go to standard output, progress and errors to standard error.\n"
+                "Exit codes: 0 done, 1 the work failed, 2 wrong usage, 130 or 143 stopped by Ctrl-C or SIGTERM.\n",
+                out);
 }
 
 mb_status mb_cli_print_help(const mb_command *command, FILE *out, mb_error *error) {

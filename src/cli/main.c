@@ -176,7 +176,7 @@ static mb_status help(int argc, char *const *argv, mb_error *error) {
     const size_t length = strlen(argv[0]);
     for (size_t i = 0; argc == 1 && commands[i]; i++) {
         if (strncmp(commands[i]->name, argv[0], length) == 0 && commands[i]->name[length] == ' ') {
-            fputs(n_shown++ ? "\n" : "", stdout);
+            (void)fputs(n_shown++ ? "\n" : "", stdout);
             const mb_status status = mb_cli_print_help(commands[i], stdout, error);
             if (status != MB_OK) {
                 return status;

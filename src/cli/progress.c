@@ -17,7 +17,7 @@ void mb_progress_line_init(mb_progress_line *line, FILE *out, bool quiet, int64_
 
 void mb_progress_line_close(mb_progress_line *line) {
     if (line->open) {
-        fputc('\n', line->out);
+        (void)fputc('\n', line->out);
         line->open = false;
     }
 }
@@ -28,7 +28,7 @@ void mb_progress_line_message(void *user, mb_level level, const char *text) {
         return;
     }
     if (line->open) { /* the message takes the live line's place; the next report draws it anew, below */
-        fputs("\r\033[K", line->out);
+        (void)fputs("\r\033[K", line->out);
         line->open = false;
     }
     fprintf(line->out, "%s%s\n", level == MB_LEVEL_WARNING ? "warning: " : "", text);
@@ -61,7 +61,7 @@ __attribute__((format(printf, 3, 4))) static void append(char *out, size_t out_b
     const size_t used = strlen(out);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(out + used, out_bytes - used, format, arguments);
+    (void)vsnprintf(out + used, out_bytes - used, format, arguments);
     va_end(arguments);
 }
 
@@ -142,7 +142,7 @@ void mb_progress_line_show(void *user, const mb_progress *p) {
     } else {
         fprintf(line->out, "%s\n", text);
     }
-    fflush(line->out);
+    (void)fflush(line->out);
     line->done = p->done;
     line->shown_at = now;
     line->phase_shown = true;

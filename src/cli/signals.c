@@ -31,7 +31,7 @@ void mb_signals_install(void) {
     if (sigaction(SIGHUP, NULL, &inherited) == 0 && inherited.sa_handler != SIG_IGN) { /* nohup: it is to be ignored */
         sigaction(SIGHUP, &action, NULL);
     }
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, reported like any other */
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, reported like any other */
 }
 
 const volatile sig_atomic_t *mb_signals_stop(void) {

@@ -44,14 +44,14 @@ void mb_cli_print_version(FILE *out) {
     fprintf(out, "  compiler    gcc %s\n", __VERSION__);
 #endif
     fprintf(out, "  library     %s\n", openblas_get_config());
-    fputs("  compiled for", out);
+    (void)fputs("  compiled for", out);
 #define COMPILED(name, compiled)   \
     if (compiled) {                \
         fprintf(out, " %s", name); \
     }
     CPU_FEATURES(COMPILED)
 #undef COMPILED
-    fputs("\n  this CPU    ", out);
+    (void)fputs("\n  this CPU    ", out);
 #if defined(__x86_64__)
 #define SUPPORTED(name, compiled)       \
     if (__builtin_cpu_supports(name)) { \

@@ -228,10 +228,10 @@ static FILE *open_spool(const char *path) {
 
 static void free_writer(mb_shard_writer *writer) {
     if (writer->line_ends != NULL) {
-        fclose(writer->line_ends);
+        (void)fclose(writer->line_ends);
     }
     if (writer->document_ends != NULL) {
-        fclose(writer->document_ends);
+        (void)fclose(writer->document_ends);
     }
     mb_writer_abort(writer->file);
     free(writer->path);

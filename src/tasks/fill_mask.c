@@ -111,7 +111,8 @@ static bool format_candidate(mb_buffer *out, int format, const query *q, place a
     bool fine = append_filled(&filled, q, q->mask_rows[at.mask], piece);
     if (format == FORMAT_TSV) {
         for (size_t i = 0; fine && i < filled.n_bytes; i++) { /* a tab or line feed of the text would break the columns */
-            filled.data[i] = filled.data[i] == '\t' || filled.data[i] == '\n' || filled.data[i] == '\r' ? ' ' : filled.data[i];
+            const char c = filled.data[i];
+            filled.data[i] = (char)(c == '\t' || c == '\n' || c == '\r' ? ' ' : c);
         }
         fine = fine && mb_buffer_printf(out, "%s\t%.6g\t%s\n", piece, probability, filled.data);
     } else {

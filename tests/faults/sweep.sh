@@ -3,10 +3,11 @@
 # gives the result of an undisturbed one, or exits 1 with one line of error; what was whole before is whole after; the same command
 # without the fault then gives the very bytes of an undisturbed run and leaves no temporary file.
 #
-#   tests/faults/sweep.sh MINIBERT_FAULTS [POINTS [files|memory]]     POINTS: how many k of each series are tried, evenly spread; 0: all
+#   tests/faults/sweep.sh MINIBERT_FAULTS [POINTS [files|memory|both [COMMAND...]]]
+#       POINTS: how many k of each series are tried, evenly spread; 0: all.  COMMAND: new, resume, finetune, tokenizer, embed, skipgram
 source "$(dirname "$0")/../prelude.sh"
 export OMP_NUM_THREADS=1
-points=${2:-6} only=${3-}
+points=${2:-6} only=${3:-both} wanted=("${@:4}")
 n_runs=0 n_failed=0
 
 awk 'BEGIN { for (i = 0; i < 60; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 7, i % 8 == 7 ? "\n" : "" }' > text.txt
@@ -101,7 +102,8 @@ series() { # calls kind...
         done
     done
 }
-for name in "${commands[@]}"; do
+[ "${#wanted[@]}" -gt 0 ] || wanted=("${commands[@]}")
+for name in "${wanted[@]}"; do
     select_command "$name"
     calls=$(sed -n 's/^files //p' "reference/$name.counts")
     if [ "$only" != memory ]; then # EIO, no space, over quota, read-only, killed, no space for a moment

@@ -19,7 +19,7 @@ static void cross_entropy_backward(mb_tape *tape, mb_node *node) {
     for (int64_t i = 0; dx != NULL && i < logits->dims[0]; i++) {
         for (int64_t j = 0; j < n_classes; j++) {
             int64_t at = i * n_classes + j;
-            mb_real d = factor * (saved->probabilities[at] - (j == saved->targets[i] ? 1 : 0));
+            mb_real d = factor * (saved->probabilities[at] - (mb_real)(j == saved->targets[i] ? 1 : 0));
             dx[at] = (beta == 0 ? 0 : dx[at]) + d;
         }
     }

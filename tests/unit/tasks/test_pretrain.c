@@ -64,7 +64,7 @@ Test(pretrain, learns_and_leaves_a_whole_directory) {
     cr_assert(json_is_string(json_object_get(json_object_get(record, "corpus"), "fingerprint")));
     /* What explains other last bits on another machine. */
     const json_t *machine = json_object_get(record, "machine");
-    cr_assert_gt(json_array_size(json_object_get(machine, "compiled_for")), 0);
+    cr_assert(json_is_array(json_object_get(machine, "compiled_for"))); /* empty for the first x86-64 */
     cr_assert_geq(json_array_size(json_object_get(machine, "cpu_features")),
                   json_array_size(json_object_get(machine, "compiled_for")));
     static const char *const versions[] = {"cpu",         "compiler", "blas",    "blas_kernel",

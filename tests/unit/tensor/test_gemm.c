@@ -39,7 +39,9 @@ Test(gemm, equals_the_sum_of_products_in_all_orientations) {
                     worst = fmax(worst, fabs(expected - (double)c[i * n + j]));
                 }
             }
-            cr_expect(worst < 1e-5, "%ld x %ld x %ld, transposed %d: %.3g", (long)m, (long)n, (long)k, trans, worst);
+            /* Roundings walk at random along a sum; a kernel without FMA rounds twice. */
+            cr_expect(worst < 1e-5 * fmax(1, sqrt((double)k / 64)), "%ld x %ld x %ld, transposed %d: %.3g", (long)m, (long)n,
+                      (long)k, trans, worst);
             free(a);
             free(b);
             free(c);

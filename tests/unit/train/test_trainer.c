@@ -345,6 +345,16 @@ Test(trainer, records_evaluations_and_checkpoints_come_when_due) {
     remove_dir(dir);
 }
 
+/* A clock that goes on by as much at each look at it, however fast the machine is; 0: the real one. */
+static double seconds_a_look;
+
+double __real_mb_clock_seconds(void);
+double __wrap_mb_clock_seconds(void);
+double __wrap_mb_clock_seconds(void) {
+    static double now = 1000;
+    return seconds_a_look > 0 ? now += seconds_a_look : __real_mb_clock_seconds();
+}
+
 /* A clock budget ends on time, fully decayed, and a resume counts the time before. */
 typedef struct rate_log {
     double last_rate;
@@ -365,12 +375,13 @@ Test(trainer, a_budget_is_kept_by_the_clock) {
     run.job.user = &log;
     run.job.progress = note_rate;
     run.trainer.budget_seconds = 0.5;
+    seconds_a_look = 0.001;
     double began = mb_clock_seconds();
     ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
     double took = mb_clock_seconds() - began;
-    cr_assert(took > 0.45 && took < 1.5, "took %.3f seconds", took);
-    cr_assert_gt(log.n_steps, 3);
-    cr_assert_lt(log.last_rate, 0.3 * run.trainer.learning_rate, "the last rate was %g", log.last_rate);
+    cr_assert(took >= 0.5 && took < 0.55, "took %.3f seconds", took);
+    cr_assert(log.n_steps > 20 && log.n_steps < 250, "%ld steps", (long)log.n_steps);
+    cr_assert_lt(log.last_rate, 0.05 * run.trainer.learning_rate, "the last rate was %g", log.last_rate);
 
     const int64_t steps = run.trainer.state.step;
     run.trainer.budget_seconds = 0.4; /* all spent before this call */
@@ -387,6 +398,7 @@ Test(trainer, a_resumed_budget_goes_on_with_the_time_that_is_left) {
     rate_log log = {0};
     tiny_run_begin(&run, 4, 0);
     run.trainer.budget_seconds = 1000;
+    seconds_a_look = 0.001;
     run.trainer.schedule = (mb_schedule){MB_SCHEDULE_TRAPEZOID, 0.01, 0.5};
     run.trainer.state.elapsed_seconds = 400; /* as if it had run for so long */
     run.trainer.out_dir = dir;
@@ -396,8 +408,8 @@ Test(trainer, a_resumed_budget_goes_on_with_the_time_that_is_left) {
 
     tiny_run_begin(&run, 4, 0);
     load_newest(&run, dir, 2);
-    cr_assert(run.trainer.state.elapsed_seconds > 400 && run.trainer.state.elapsed_seconds < 420);
-    cr_assert(fabs(run.trainer.state.progress - 0.4) < 0.02, "progress %.3f", run.trainer.state.progress);
+    cr_assert(run.trainer.state.elapsed_seconds > 400 && run.trainer.state.elapsed_seconds < 401);
+    cr_assert(fabs(run.trainer.state.progress - 0.4) < 0.001, "progress %.3f", run.trainer.state.progress);
     run.trainer.state.elapsed_seconds = 999.7;
     run.trainer.budget_seconds = 1000;
     run.trainer.schedule = (mb_schedule){MB_SCHEDULE_TRAPEZOID, 0.01, 0.5};
@@ -405,8 +417,8 @@ Test(trainer, a_resumed_budget_goes_on_with_the_time_that_is_left) {
     run.job.progress = note_rate;
     const double began = mb_clock_seconds();
     ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
-    cr_assert_lt(mb_clock_seconds() - began, 5);
-    cr_assert_gt(log.n_steps, 0);
+    cr_assert_lt(mb_clock_seconds() - began, 0.35);
+    cr_assert_gt(log.n_steps, 10);
     cr_assert_lt(log.last_rate, 1e-3 * run.trainer.learning_rate, "the last rate was %g", log.last_rate);
     tiny_run_end(&run);
     remove_dir(dir);
