@@ -93,7 +93,7 @@ static int hex_digit(char c) {
 /* The character behind a backslash; 0: none of those that are read here. */
 static uint32_t escaped(cursor *c) {
     static const char codes[] = "\"\\/bfnrt", characters[] = "\"\\/\b\f\n\r\t";
-    const char code = c->at < c->end ? *c->at++ : '\0';
+    const char code = (char)(c->at < c->end ? *c->at++ : '\0');
     const char *place = code != '\0' ? strchr(codes, code) : NULL;
     if (place != NULL) {
         return (uint32_t)characters[place - codes];

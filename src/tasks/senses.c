@@ -258,7 +258,7 @@ static mb_status write_points(analysis *a, int64_t which, mb_error *error) {
             status = out_of_memory(error);
         }
         for (size_t b = 0; b < text.n_bytes; b++) {
-            text.data[b] = (unsigned char)text.data[b] < ' ' ? ' ' : text.data[b];
+            text.data[b] = (char)((unsigned char)text.data[b] < ' ' ? ' ' : text.data[b]);
         }
         mb_writer_printf(a->points, "%.*s\t%d\t%.4f\t%.4f\t%.*s\n", (int)n_bytes, name, a->clusters.of[i] + 1,
                          (double)points[2 * i], (double)points[2 * i + 1], (int)text.n_bytes, text.data ? text.data : "");

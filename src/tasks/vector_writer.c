@@ -224,10 +224,10 @@ void mb_vector_writer_abort(mb_vector_writer *writer) {
     }
     mb_writer_abort(writer->file);
     if (writer->spool) {
-        fclose(writer->spool);
+        (void)fclose(writer->spool);
     }
     if (writer->owns_stream) {
-        fclose(writer->stream); /* commit has flushed it */
+        (void)fclose(writer->stream); /* commit has flushed it */
     }
     free(writer->name);
     mb_buffer_free(&writer->row);
