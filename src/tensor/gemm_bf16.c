@@ -3,6 +3,7 @@
 #include <stdalign.h>
 
 #include "tensor/gemm_bf16_kernel.h"
+#include "tensor/transpose.h"
 
 enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2 };
 
@@ -18,33 +19,6 @@ int64_t mb_bf16_packed_count(int64_t k, int64_t n) {
 }
 
 /* --- packing --- */
-
-typedef uint32_t lane __attribute__((vector_size(64)));
-
-/* 16 x 16 numbers of 32 bits, in four rounds of exchanges between rows that are 8, 4, 2 and 1 apart. */
-static inline void transpose16(lane r[HALF]) {
-#define EXCHANGE(distance, low, high)                                \
-    for (int i = 0; i < HALF; i++) {                                 \
-        if (!(i & (distance))) {                                     \
-            const lane a = r[i], b = r[i + (distance)];              \
-            r[i] = __builtin_shufflevector(a, b, low);               \
-            r[i + (distance)] = __builtin_shufflevector(a, b, high); \
-        }                                                            \
-    }
-#define LOW8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
-#define HIGH8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
-#define LOW4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
-#define HIGH4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
-#define LOW2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
-#define HIGH2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
-#define LOW1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
-#define HIGH1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
-    EXCHANGE(8, LOW8, HIGH8)
-    EXCHANGE(4, LOW4, HIGH4)
-    EXCHANGE(2, LOW2, HIGH2)
-    EXCHANGE(1, LOW1, HIGH1)
-#undef EXCHANGE
-}
 
 /* `n` numbers (at most 32) of a row of the factor's memory, the rest zeros. */
 static inline const mb_bf16 *row_of(const mb_bf16_factor *f, int64_t row, int64_t column, int64_t n, mb_bf16 *scratch) {
@@ -91,11 +65,11 @@ static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows
                             uint32_t *pairs) {
     mb_bf16 scratch[BLOCK];
     for (int64_t half = 0; half < BLOCK; half += HALF) {
-        lane r[HALF];
+        mb_lanes16 r[HALF];
         for (int64_t i = 0; i < HALF; i++) {
             memcpy(&r[i], half + i < n_rows ? row_of(f, row + half + i, column, n_columns, scratch) : zeros, sizeof r[i]);
         }
-        transpose16(r);
+        mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
             memcpy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
         }
@@ -163,11 +137,11 @@ static void unfold_rows(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t r
         alignas(64) uint32_t pairs[HALF * BLOCK];
         interleave(a, q, depth, row, n_rows, pairs); /* memory's rows are op(A)'s columns */
         for (int64_t half = 0; half < BLOCK; half += HALF) {
-            lane r[HALF];
+            mb_lanes16 r[HALF];
             for (int64_t i = 0; i < HALF; i++) {
                 memcpy(&r[i], pairs + i * BLOCK + half, sizeof r[i]);
             }
-            transpose16(r);
+            mb_transpose16(r);
             for (int64_t i = 0; i < HALF; i++) {
                 memcpy(to + (half + i) * stride, &r[i], sizeof r[i]);
             }

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "tensor/transpose.h"
+
 typedef mb_real vector __attribute__((vector_size(MB_VECTOR_BYTES), aligned(sizeof(mb_real))));
 enum { LANES = MB_VECTOR_BYTES / (int)sizeof(mb_real) };
 
@@ -18,28 +20,80 @@ enum { TILE_ROWS = 20 * STRIP, TILE_COLUMNS = 8 * MB_PANEL, K_BLOCK = 512, MIN_T
 
 /* --- packing --- */
 
-static void pack_panel(bool transposed, int64_t k, int64_t n_columns, const mb_real *b, int64_t stride, mb_real *panel) {
-    if (n_columns < MB_PANEL) {
-        memset(panel, 0, (size_t)(k * MB_PANEL) * sizeof *panel);
+static inline vector load(const mb_real *from) {
+    vector v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+static inline void store(mb_real *to, vector v) {
+    memcpy(to, &v, sizeof v);
+}
+
+#ifndef MB_REAL_IS_DOUBLE
+#ifdef __AVX512F__
+typedef mb_lanes16 square[LANES];
+#define TRANSPOSE mb_transpose16
+#else
+typedef mb_lanes8 square[LANES];
+#define TRANSPOSE mb_transpose8
+#endif
+
+/* Numbers [p, p + LANES) of up to LANES rows of memory, zeros for those that are not there, to as many rows of a panel. */
+static void pack_square(int64_t n_rows, const mb_real *b, int64_t stride, mb_real scale, mb_real *panel) {
+    square r = {0};
+    for (int64_t i = 0; i < n_rows; i++) {
+        memcpy(&r[i], b + i * stride, sizeof r[i]);
     }
-    if (!transposed) {
-        for (int64_t p = 0; p < k; p++) {
-            if (n_columns == MB_PANEL) { /* a constant: two vectors, not a call */
-                memcpy(panel + p * MB_PANEL, b + p * stride, MB_PANEL * sizeof *panel);
-            } else {
-                memcpy(panel + p * MB_PANEL, b + p * stride, (size_t)n_columns * sizeof *panel);
-            }
+    TRANSPOSE(r);
+    for (int i = 0; i < LANES; i++) {
+        vector v;
+        memcpy(&v, &r[i], sizeof v);
+        store(panel + i * MB_PANEL, v * scale);
+    }
+}
+#endif
+
+/* Memory's rows are B's columns. */
+static void pack_transposed(int64_t k, int64_t n_columns, const mb_real *b, int64_t stride, mb_real scale, mb_real *panel) {
+    int64_t first = 0;
+#ifndef MB_REAL_IS_DOUBLE
+    for (; first + LANES <= k; first += LANES) {
+        for (int64_t j = 0; j < MB_PANEL; j += LANES) {
+            const int64_t n_rows = n_columns <= j ? 0 : n_columns - j < LANES ? n_columns - j : LANES;
+            pack_square(n_rows, b + (n_rows ? j * stride + first : 0), stride, scale, panel + first * MB_PANEL + j);
         }
+    }
+#endif
+    for (int64_t p = first; p < k; p++) {
+        for (int64_t j = 0; j < MB_PANEL; j++) {
+            panel[p * MB_PANEL + j] = j < n_columns ? scale * b[j * stride + p] : 0;
+        }
+    }
+}
+
+static void pack_panel(bool transposed, int64_t k, int64_t n_columns, const mb_real *b, int64_t stride, mb_real scale,
+                       mb_real *panel) {
+    if (transposed) {
+        pack_transposed(k, n_columns, b, stride, scale, panel);
         return;
     }
-    enum { TILE = 16 };
-    for (int64_t first = 0; first < k; first += TILE) { /* a few lines of each row at a time */
-        const int64_t end = first + TILE < k ? first + TILE : k;
-        for (int64_t j = 0; j < n_columns; j++) {
-            for (int64_t p = first; p < end; p++) {
-                panel[p * MB_PANEL + j] = b[j * stride + p];
+    for (int64_t p = 0; p < k; p++) {
+        mb_real *to = panel + p * MB_PANEL;
+        if (n_columns == MB_PANEL) {
+            store(to, scale * load(b + p * stride));
+            store(to + LANES, scale * load(b + p * stride + LANES));
+        } else {
+            for (int64_t j = 0; j < MB_PANEL; j++) {
+                to[j] = j < n_columns ? scale * b[p * stride + j] : 0;
             }
         }
+    }
+}
+
+void mb_pack(bool transposed, int64_t k, int64_t n, const mb_real *b, int64_t stride, mb_real scale, mb_real *packed) {
+    for (int64_t column = 0; column < n; column += MB_PANEL) {
+        pack_panel(transposed, k, n - column < MB_PANEL ? n - column : MB_PANEL, b + (transposed ? column * stride : column),
+                   stride, scale, packed + column * k);
     }
 }
 
@@ -50,7 +104,7 @@ void mb_pack_parallel(bool transposed, int64_t k, int64_t n, const mb_real *b, i
         for (int64_t block = 0; block < n_blocks; block++) {
             const int64_t column = j * MB_PANEL, n_columns = n - column < MB_PANEL ? n - column : MB_PANEL;
             const int64_t p = block * K_BLOCK, depth = k - p < K_BLOCK ? k - p : K_BLOCK;
-            pack_panel(transposed, depth, n_columns, b + (transposed ? column * stride + p : p * stride + column), stride,
+            pack_panel(transposed, depth, n_columns, b + (transposed ? column * stride + p : p * stride + column), stride, 1,
                        packed + j * k * MB_PANEL + p * MB_PANEL);
         }
     }
@@ -68,15 +122,6 @@ typedef struct strip {
     mb_real *c;
     int64_t stride;
 } strip;
-
-static inline vector load(const mb_real *from) {
-    vector v;
-    memcpy(&v, from, sizeof v);
-    return v;
-}
-static inline void store(mb_real *to, vector v) {
-    memcpy(to, &v, sizeof v);
-}
 
 /* n_rows, and one of the two strides, are constants to the compiler. */
 static inline __attribute__((always_inline)) void multiply_strip(const strip *s, int n_rows, int64_t row, int64_t column) {

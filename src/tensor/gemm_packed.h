@@ -70,7 +70,9 @@ static inline mb_product_target mb_to_panels(mb_real *c, int64_t depth) {
 static inline int64_t mb_packed_count(int64_t k, int64_t n) {
     return k * mb_panels_of(n) * MB_PANEL;
 }
-/* Packs a (k,n) factor, rows `stride` apart, over the threads. `transposed`: memory holds its transpose. */
+/* Packs `scale` times a (k,n) factor, rows `stride` apart. `transposed`: memory holds its transpose. */
+void mb_pack(bool transposed, int64_t k, int64_t n, const mb_real *b, int64_t stride, mb_real scale, mb_real *packed);
+/* The same over the threads, with scale 1. */
 void mb_pack_parallel(bool transposed, int64_t k, int64_t n, const mb_real *b, int64_t stride, mb_real *packed);
 
 /* On the calling thread. */

@@ -75,9 +75,7 @@ exec 5<&-
 wait $pid || fail "a pipe: embed failed"
 run embed --model model --format jsonl --precision fp32 --input lines.txt > whole
 diff <(sed 's/, "vector.*//' streamed) <(sed 's/, "vector.*//' whole) || fail "a pipe: the texts are not in order"
-paste -d ' ' <(sed 's/.*\[//; s/\]}$//; s/,//g' streamed) <(sed 's/.*\[//; s/\]}$//; s/,//g' whole) |
-    awk '{ for (i = 1; i <= 32; i++) { d = $i - $(i + 32); if (d < -1e-5 || d > 1e-5) exit 1 } } END { if (NR != 40) exit 1 }' ||
-    fail "a pipe: other vectors than from a file"
+cmp streamed whole || fail "a pipe: other vectors than from a file"
 
 # --- cutting is said, windows are whole ---
 { printf 'stone %.0s' {1..100} && echo && echo stone; } > long.txt
@@ -86,9 +84,8 @@ grep -q '1 of 2 lines were longer than 20 tokens and cut' log || fail "nothing w
 run embed --model model --input long.txt --max-length 20 --stride 9 --format tsv > windows
 [ ! -s log ] || fail "windows cut nothing: $(cat log)"
 ! cmp -s cut windows || fail "--stride changes nothing"
-# the same products in another batch: a BLAS may sum a row in another order when it is one of more
-paste <(sed -n 2p cut | tr '\t' '\n') <(sed -n 2p windows | tr '\t' '\n') |
-    awk '{ d = $1 - $2; if (d < -1e-5 || d > 1e-5) exit 1 } END { if (NR != 32) exit 1 }' || fail "--stride changes a short line"
+# the same numbers whatever is in the batch beside them
+cmp <(sed -n 2p cut) <(sed -n 2p windows) || fail "--stride changes a short line"
 
 # --- words with their places ---
 printf 'the red house\n\nblue zzz\n' > few.txt
