@@ -61,6 +61,15 @@ mb_status mb_model_detect_head(const char *dir, mb_head *out, mb_error *error);
 /* Writes config.json and model.safetensors into the directory (made if missing), each atomically. */
 mb_status mb_model_save(const mb_model *model, const char *dir, mb_error *error);
 void mb_model_free(mb_model *model);
+/* Makes a new model, whose embeddings are as they begin, one that looks at what is near from its first step. For ModernBERT's
+ * layout; others stay as they are. Added to the random numbers:
+ *   all embeddings   one direction in common, as long as what else they are made of; the tied output layer does not see it
+ *   queries, keys    read that direction into the planes that rotate fast (Su et al. 2021), so that a head's score is a
+ *                    function of distance alone, largest a few tokens before or behind: another place for each head
+ *   values, outputs  the identity, which Trockman and Kolter (2023, "Mimetic initialization") find in trained models
+ *   masked-LM head   a small multiple of the identity
+ * So a masked token begins as the mean of its neighbours, which its embedding is to resemble (CBOW, Mikolov et al. 2013). */
+void mb_model_begin_near(mb_model *model);
 
 const mb_model_config *mb_model_get_config(const mb_model *model);
 mb_head mb_model_get_head(const mb_model *model);

@@ -18,9 +18,9 @@ typedef struct mb_pretrain_options {
     const char *out, *cache_dir, *tokenizer, *init, *init_embeddings;
     int64_t vocab_size;
     bool cased, dedup;
-    int arch, recipe, optimizer, size, lr_schedule; /* choices */
-    int64_t layers, hidden, heads, intermediate;    /* 0: as --size */
-    int64_t global_every, local_attention;          /* of the modern architecture */
+    int arch, recipe, optimizer, size, lr_schedule, init_attention; /* choices */
+    int64_t layers, hidden, heads, intermediate;                    /* 0: as --size */
+    int64_t global_every, local_attention;                          /* of the modern architecture */
     int64_t seq_length, batch_size, grad_accum;
     double mlm_probability, mlm_probability_end; /* the latter 0: the same to the end */
     int mask_style;                              /* choice */
@@ -38,6 +38,8 @@ typedef struct mb_pretrain_options {
 
 extern const mb_option mb_pretrain_option_table[];
 extern const char *const mb_pretrain_recipe_names[];
+enum { MB_PRETRAIN_ATTENTION_RANDOM, MB_PRETRAIN_ATTENTION_NEAR };
+extern const char *const mb_pretrain_attention_names[];
 
 /* What --recipe classic begins from: Devlin et al. 2019, appendix A.2. */
 #define MB_RECIPE_CLASSIC                                                                               \

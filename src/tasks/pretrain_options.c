@@ -11,6 +11,7 @@
 
 /* In the order of mb_mask_style. */
 static const char *const mask_style_names[] = {"bert", "mask", NULL};
+const char *const mb_pretrain_attention_names[] = {"random", "near", NULL};
 
 #define FIELD(name) offsetof(mb_pretrain_options, name)
 const mb_option mb_pretrain_option_table[] = {
@@ -32,6 +33,10 @@ const mb_option mb_pretrain_option_table[] = {
      .help = "what the embeddings of a new model begin as; skipgram: vectors learnt from the text first (default recipe); "
              "none: random; FILE: "
              "word vectors"},
+    {"init-attention", MB_OPTION_CHOICE, FIELD(init_attention), "random", NULL,
+     .help = "what the attention of a new model begins with; near: a look at the tokens beside (default recipe, --arch "
+             "modern); random",
+     .choices = mb_pretrain_attention_names},
     {"arch", MB_OPTION_CHOICE, FIELD(arch), "modern", NULL,
      .help = "architecture of a new model; modern: ModernBERT's, bert: BERT's", .choices = mb_model_arch_names},
     {"recipe", MB_OPTION_CHOICE, FIELD(recipe), "default", NULL,
@@ -146,6 +151,9 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
     }
     if (o->init != NULL && !mb_pretrain_embeddings_are(o, "none")) {
         return mb_fail(error, MB_ERROR_USAGE, "--init has embeddings already: leave out --init-embeddings");
+    }
+    if (o->init_attention == MB_PRETRAIN_ATTENTION_NEAR && (o->init != NULL || o->arch != MB_LAYOUT_MODERNBERT)) {
+        return mb_fail(error, MB_ERROR_USAGE, "--init-attention near is for a new model of --arch modern: leave it out");
     }
     if (o->nsp && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {
         return mb_fail(error, MB_ERROR_USAGE,

@@ -39,6 +39,9 @@ mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *o, m
     if (status == MB_OK && o->recipe == RECIPE_DEFAULT && o->init == NULL) {
         status = mb_option_set_default(set, "init-embeddings", "skipgram", error);
     }
+    if (status == MB_OK && o->recipe == RECIPE_DEFAULT && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {
+        status = mb_option_set_default(set, "init-attention", "near", error);
+    }
     if (status == MB_OK && o->recipe == RECIPE_CLASSIC) {
         status = apply(set, MB_RECIPE_CLASSIC, error);
     } else if (status == MB_OK && (o->init != NULL || o->arch == MB_LAYOUT_BERT)) {
@@ -61,12 +64,13 @@ void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
     }
     mb_job_message(job, MB_LEVEL_INFO,
                    "recipe: %s%s, %s at %g, %s, batch %" PRId64 "x%" PRId64
-                   ", %g%%%s masked, dropout %g%s (--recipe, or one flag each)",
+                   ", %g%%%s masked, dropout %g%s%s (--recipe, or one flag each)",
                    mb_pretrain_recipe_names[o->recipe],
                    o->init != NULL                   ? ""
                    : o->arch == MB_LAYOUT_MODERNBERT ? ", modern"
                                                      : ", bert",
                    mb_optimizer_names[o->optimizer], o->lr, mb_schedule_names[o->lr_schedule], o->batch_size * o->grad_accum,
                    o->seq_length, 100 * o->mlm_probability, end, o->dropout,
-                   mb_pretrain_embeddings_are(o, "skipgram") ? ", embeddings from Skip-Gram" : "");
+                   mb_pretrain_embeddings_are(o, "skipgram") ? ", embeddings from Skip-Gram" : "",
+                   o->init_attention == MB_PRETRAIN_ATTENTION_NEAR ? ", attention to what is near" : "");
 }

@@ -240,6 +240,9 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
     mb_status status = o->init != NULL ? load_initial_model(run, head, error) : make_new_model(run, head, vocab_size, error);
     if (status == MB_OK && run->tokenizer != NULL && !run->resuming && !o->dry_run) {
         status = begin_embeddings(run, error);
+        if (status == MB_OK && o->init_attention == MB_PRETRAIN_ATTENTION_NEAR) {
+            mb_model_begin_near(run->model);
+        }
     }
     if (status != MB_OK) {
         return status;

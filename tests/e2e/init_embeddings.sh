@@ -29,6 +29,10 @@ cmp one/model.safetensors two/model.safetensors || fail "they depend on the numb
 [ -z "$(find two -name 'embeddings.*')" ] || fail "left behind: $(ls two)"
 ! cmp -s two/model.safetensors random/model.safetensors || fail "--init-embeddings none begins as skipgram does"
 ! grep -q 'Skip-Gram' random.err || fail "--init-embeddings none speaks of Skip-Gram"
+train scattered 2 --init-attention random
+grep -q 'recipe: .*attention to what is near' two.err || fail "the recipe does not name the attention: $(cat two.err)"
+! grep -q "attention to what is near" scattered.err || fail "--init-attention random speaks of what is near"
+! cmp -s two/model.safetensors scattered/model.safetensors || fail "--init-attention random begins as near does"
 head -n 200 text.txt > little.txt
 run pretrain --corpus little.txt --tokenizer tok --out little --layers 1 --hidden 32 --heads 2 --intermediate 32 --seq-length 32 --batch-size 4 \
     --steps 1 > /dev/null

@@ -222,6 +222,9 @@ Test(pretrain, bad_input_leaves_nothing) {
     bad.budget_seconds = 10;
     refuses(&bad, MB_ERROR_USAGE, "--budget");
     bad = o;
+    bad.init_attention = MB_PRETRAIN_ATTENTION_NEAR; /* of a BERT */
+    refuses(&bad, MB_ERROR_USAGE, "--init-attention");
+    bad = o;
     bad.lr = NAN;
     refuses(&bad, MB_ERROR_USAGE, "--lr");
     bad = o;
@@ -344,6 +347,8 @@ Test(pretrain, a_recipe_fills_in_what_is_not_given) {
         parse_pretrain(&o, n, arguments);
         cr_expect_eq(o.arch, cases[i].arch, "case %zu", i);
         cr_expect_eq(o.optimizer, cases[i].optimizer, "case %zu", i);
+        const bool near = cases[i].optimizer == MB_OPTIMIZER_MUON; /* neither BERT's, nor --init, nor classic */
+        cr_expect_eq(o.init_attention, near ? MB_PRETRAIN_ATTENTION_NEAR : MB_PRETRAIN_ATTENTION_RANDOM, "case %zu", i);
         cr_expect_eq(o.batch_size, cases[i].batch, "case %zu: %ld", i, o.batch_size);
         cr_expect_eq(o.lr, cases[i].lr, "case %zu: %g", i, o.lr);
         cr_expect_eq(o.muon_lr, cases[i].muon_lr, "case %zu: %g", i, o.muon_lr);
@@ -391,6 +396,32 @@ Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
               "the rate at the end changes nothing");
     mb_buffer_free(&falling);
     mb_buffer_free(&constant);
+    workplace_end(&w);
+}
+
+/* The made-up language is the easiest there is, a word says the next: a model that looks at what is near learns it at once. */
+Test(pretrain, attention_to_what_is_near_learns_sooner) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 900), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    double loss[2];
+    for (int near = 0; near < 2; near++) {
+        mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, near ? "near" : "random"), tokenizer);
+        notes n = {0};
+        o.arch = MB_LAYOUT_MODERNBERT;
+        o.optimizer = MB_OPTIMIZER_MUON;
+        o.init_attention = near ? MB_PRETRAIN_ATTENTION_NEAR : MB_PRETRAIN_ATTENTION_RANDOM;
+        o.hidden = 64;
+        o.intermediate = 64;
+        o.lr = o.muon_lr = 4e-3;
+        o.dropout = 0;
+        o.steps = 120;
+        json_t *result = pretrain(&o, &n);
+        loss[near] = number(result, "loss");
+        cr_expect_eq(strstr(n.text, "attention to what is near") != NULL, near, "%s", n.text);
+        json_decref(result);
+    }
+    cr_expect_gt(loss[0], 2.6, "at random %.3f", loss[0]);
+    cr_expect_lt(loss[1], 1.8, "near %.3f", loss[1]);
     workplace_end(&w);
 }
 
