@@ -9,7 +9,7 @@ scripts/setup.sh
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DMINIBERT_COVERAGE=ON --log-level=WARNING
 cmake --build "$build"
 find "$build" -name '*.gcda' -delete
-ctest --test-dir "$build" --output-on-failure -E 'layers|tokenizer_example'
+ctest --test-dir "$build" --output-on-failure -j "$(nproc)" -E 'layers|tokenizer_example'
 # gcov, an object at a time (together, it loses the branches of a file that was built twice). Of a file's builds, float and double,
 # the best counts.
 find "$build" -name '*.gcda' ! -path '*/tests/*' -exec gcov -b -n {} \; 2> /dev/null |

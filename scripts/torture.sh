@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The long versions of the tests of durability: a hundred runs killed at random moments, a fault of each kind at every file call and
-# at every allocation, and every allocation that fails once more with AddressSanitizer watching for leaks. About 40 minutes of one core.
+# at every allocation, every allocation that fails once more with AddressSanitizer watching for leaks, and large hostile files for
+# every reader. About an hour of one core.
 #
 #   scripts/torture.sh [RUNS]      default: 100
 set -euo pipefail
@@ -8,9 +9,10 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 for preset in release asan; do
     cmake --preset $preset --log-level=WARNING
-    cmake --build --preset $preset --target minibert_faults
+    cmake --build --preset $preset --target minibert minibert_faults
 done
 time tests/faults/kill.sh build/release/tests/minibert_faults "${1:-100}"
 time tests/faults/sweep.sh build/release/tests/minibert_faults 0
 time tests/faults/sweep.sh build/asan/tests/minibert_faults 0 memory
 time tests/faults/sweep.sh build/asan/tests/minibert_faults 40 files
+time scripts/hostile.sh

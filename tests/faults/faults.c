@@ -75,6 +75,11 @@ static void log_descriptor(const char *what, int fd) {
     }
 }
 
+/* gcov writes its files at exit, by thousands of small calls. */
+static void end_faults(void) {
+    kind = NONE;
+}
+
 __attribute__((constructor)) static void read_environment(void) {
     static const char *const names[] = {"", "fail", "full", "readonly", "short", "interrupt", "kill", "slow", "memory"};
     const char *text = getenv("MINIBERT_FAULT");
@@ -97,6 +102,7 @@ __attribute__((constructor)) static void read_environment(void) {
     if (getenv("MINIBERT_FAULT_COUNT")) {
         atexit(write_counts);
     }
+    atexit(end_faults);
     json_set_alloc_funcs(json_malloc, free);
 }
 
