@@ -15,14 +15,15 @@
 
 static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
     mb_pretrain_run *run = context;
-    const int32_t n = run->n_parts;
+    (void)step;
+    const int32_t n = mb_pretrain_parts_at(run, run->state->progress);
     if (run->options->budget_seconds > 0) {
         mb_batcher_set_progress(run->train_batcher, run->state->progress);
     }
     mb_status status = mb_prefetch_next(run->prefetch, n, run->group, error);
     return status != MB_OK ? status
                            : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, run->options->nsp,
-                                                     (uint64_t)run->options->seed, step, sums, error);
+                                                     (uint64_t)run->options->seed, run->state->n_batches, sums, error);
 }
 
 static mb_status evaluate(void *context, int64_t step, bool final, json_t *record, mb_error *error) {
@@ -103,6 +104,7 @@ static mb_status load_checkpoint(mb_pretrain_run *run, mb_train_state *state, mb
     status = mb_training_record_report_changes(o->out, o->configuration, run->job, error);
     if (status == MB_OK) {
         found_state.seed = state->seed;
+        found_state.n_batches = found_state.n_batches < 0 ? found_state.step * run->n_parts : found_state.n_batches;
         *state = found_state;
         mb_job_message(run->job, MB_LEVEL_INFO, "resuming after step %" PRId64 ", %.0f seconds into the run", state->step,
                        state->elapsed_seconds);
@@ -159,7 +161,17 @@ static int64_t count_steps(const mb_pretrain_run *run) {
     }
     const double epochs = o->epochs > 0 ? o->epochs : 1;
     const double batches = epochs * (double)mb_batcher_batches_per_epoch(run->train_batcher);
-    return (int64_t)fmax(1, ceil(batches / (double)run->n_parts));
+    const double mean_share = 1 - 0.5 * (1 - MB_PRETRAIN_RAMP_BEGIN) * o->batch_ramp;
+    return (int64_t)fmax(1, ceil(batches / (mean_share * (double)run->n_parts)));
+}
+
+/* Micro-batches of a run by steps. */
+static int64_t count_batches(const mb_pretrain_run *run, int64_t n_steps) {
+    int64_t n = 0, step = 0;
+    for (; step < n_steps && (double)step < run->options->batch_ramp * (double)n_steps; step++) {
+        n += mb_pretrain_parts_at(run, (double)step / (double)n_steps);
+    }
+    return n + (n_steps - step) * run->n_parts;
 }
 
 static mb_trainer new_trainer(mb_pretrain_run *run) {
@@ -209,9 +221,9 @@ static mb_status train(mb_pretrain_run *run, json_t **result, mb_error *error) {
         if (o->budget_seconds > 0) {
             mb_batcher_set_progress(run->train_batcher, trainer.state.progress);
         } else {
-            mb_batcher_set_run_length(run->train_batcher, trainer.n_steps * run->n_parts);
+            mb_batcher_set_run_length(run->train_batcher, count_batches(run, trainer.n_steps));
         }
-        status = mb_prefetch_new(run->train_batcher, trainer.state.step * run->n_parts, slots, &run->prefetch, error);
+        status = mb_prefetch_new(run->train_batcher, trainer.state.n_batches, slots, &run->prefetch, error);
     }
     status = status == MB_OK ? mb_trainer_run(&trainer, error) : status;
     status = status == MB_OK ? mb_model_save(run->model, o->out, error) : status;

@@ -64,6 +64,9 @@ const mb_option mb_pretrain_option_table[] = {
      .help = "batches of one step: equals a batch N times as big, in the "
              "memory of one",
      .min = 1, .max = 65536},
+    {"batch-ramp", MB_OPTION_REAL, FIELD(batch_ramp), "0", "F",
+     .help = "share of the run in which the batch grows, from a quarter to the whole; 0: the whole from the start", .min = 0,
+     .max = 1},
     {"mlm-probability", MB_OPTION_REAL, FIELD(mlm_probability), "0.3", "P", .help = "share of the tokens to predict", .min = 0,
      .max = 0.9, .exclusive_min = true},
     {"mlm-probability-end", MB_OPTION_REAL, FIELD(mlm_probability_end), "0", "P",
@@ -158,6 +161,10 @@ mb_status mb_pretrain_options_check(const mb_pretrain_options *o, mb_error *erro
     if (o->nsp && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {
         return mb_fail(error, MB_ERROR_USAGE,
                        "--nsp: a ModernBERT has no next-sentence head; leave it out, or use --arch bert");
+    }
+    if (o->batch_ramp > 0 && o->batch_size * o->grad_accum % 4 != 0) {
+        return mb_fail(error, MB_ERROR_USAGE,
+                       "--batch-ramp begins with a quarter of the batch: make --batch-size a multiple of 4");
     }
     if (o->span_masking && o->whole_word_masking) {
         return mb_fail(error, MB_ERROR_USAGE, "--span-masking masks whole words already: leave out --whole-word-masking");

@@ -42,7 +42,7 @@ typedef struct mb_pretrain_run {
     mb_optimizer optimizer;
     mb_tape *tape, *inference;
     mb_prefetch *prefetch;
-    const mb_batch **group; /* the n_parts parts of a step */
+    const mb_batch **group; /* the parts of a step, at most n_parts */
     mb_batch eval_batch;
     mb_masked_lm_score score; /* of the last evaluation */
     bool warned;              /* of the plateau */
@@ -50,6 +50,10 @@ typedef struct mb_pretrain_run {
 
 /* Sets part_sequences and n_parts from the checked options. */
 void mb_pretrain_cut_batches(mb_pretrain_run *run);
+/* The share of the batch that --batch-ramp begins with. */
+#define MB_PRETRAIN_RAMP_BEGIN 0.25
+/* How many of the n_parts a step computes when `progress` of the run is over: all, unless --batch-ramp is under way. */
+int32_t mb_pretrain_parts_at(const mb_pretrain_run *run, double progress);
 /* One line: what the run is made with, whoever chose it. */
 void mb_pretrain_tell_recipe(const mb_pretrain_options *options, const mb_job *job);
 /* Whether --init-embeddings is this word; not given it is "none". */

@@ -10,6 +10,7 @@
 #include "tasks/pretrain_run.h"
 #include "tasks/tokenizer_fit.h"
 #include "tensor/gemm_bf16.h"
+#include "train/schedule.h"
 
 static mb_status out_of_memory(mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
@@ -102,12 +103,20 @@ static mb_status open_shard(const mb_pretrain_run *run, const mb_text_list *file
 
 void mb_pretrain_cut_batches(mb_pretrain_run *run) {
     int64_t sequences = run->options->batch_size, n_parts = run->options->grad_accum;
-    while (sequences % 2 == 0 && sequences * run->options->seq_length > MB_PRETRAIN_PART_TOKENS) {
+    const int64_t least_parts = run->options->batch_ramp > 0 ? (int64_t)(1 / MB_PRETRAIN_RAMP_BEGIN) : 1;
+    while (sequences % 2 == 0 && (sequences * run->options->seq_length > MB_PRETRAIN_PART_TOKENS || n_parts < least_parts)) {
         sequences /= 2;
         n_parts *= 2;
     }
     run->part_sequences = (int32_t)sequences;
     run->n_parts = (int32_t)n_parts;
+}
+
+int32_t mb_pretrain_parts_at(const mb_pretrain_run *run, double progress) {
+    const double ramp = run->options->batch_ramp;
+    const double share = progress < ramp ? mb_schedule_between(MB_PRETRAIN_RAMP_BEGIN, 1, progress / ramp) : 1;
+    const double parts = round(share * run->n_parts);
+    return parts < 1 ? 1 : (int32_t)parts;
 }
 
 mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {

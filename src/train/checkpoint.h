@@ -21,6 +21,7 @@
 typedef struct mb_train_state {
     int64_t step; /* optimizer updates made */
     int64_t n_tokens_seen;
+    int64_t n_batches;      /* micro-batches of those updates: where the run is in its text; -1: an older checkpoint */
     double elapsed_seconds; /* of training, over all resumes: what --budget counts */
     double progress;        /* how much of the run is over, in [0, 1]: what schedules follow */
     struct { /* since the last record of metrics.jsonl, so that a resumed run writes the records of one that was not stopped */

@@ -187,12 +187,12 @@ static json_t *loss_watch_to_json(const mb_loss_watch *watch) {
 mb_status mb_checkpoint_seal(const char *dir, const mb_train_state *state, mb_error *error) {
     char *path = mb_path_join(dir, "state.json");
     json_t *files = json_object();
-    json_t *object =
-        json_pack("{s:s, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:O}", "format", "minibert checkpoint 1", "step",
-                  (json_int_t)state->step, "tokens_seen", (json_int_t)state->n_tokens_seen, "elapsed_seconds",
-                  state->elapsed_seconds, "progress", state->progress, "unrecorded", unrecorded_to_json(state), "loss_watch",
-                  loss_watch_to_json(&state->loss_watch), "seed", hex(state->seed), "corpus", hex(state->corpus_fingerprint),
-                  "tokenizer", hex(state->tokenizer_fingerprint), "files", files);
+    json_t *object = json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:O}", "format",
+                               "minibert checkpoint 1", "step", (json_int_t)state->step, "tokens_seen",
+                               (json_int_t)state->n_tokens_seen, "batches", (json_int_t)state->n_batches, "elapsed_seconds",
+                               state->elapsed_seconds, "progress", state->progress, "unrecorded", unrecorded_to_json(state),
+                               "loss_watch", loss_watch_to_json(&state->loss_watch), "seed", hex(state->seed), "corpus",
+                               hex(state->corpus_fingerprint), "tokenizer", hex(state->tokenizer_fingerprint), "files", files);
     mb_status status = MB_OK;
     char *text = NULL;
     uint64_t hash = 0;
@@ -275,9 +275,16 @@ static mb_status read_sums(const json_t *object, const char *path, mb_train_stat
     return status == MB_OK ? read_count(watch, path, "above", &state->loss_watch.n_above, error) : status;
 }
 
+/* Checkpoints did not always say. */
+static mb_status read_batches(const json_t *object, const char *path, mb_train_state *state, mb_error *error) {
+    state->n_batches = -1;
+    return json_object_get(object, "batches") == NULL ? MB_OK : read_count(object, path, "batches", &state->n_batches, error);
+}
+
 static mb_status read_state(const json_t *object, const char *path, mb_train_state *state, mb_error *error) {
     mb_status status = mb_json_get_int(object, path, "step", 0, INT64_C(1) << 40, &state->step, error);
     status = status == MB_OK ? read_count(object, path, "tokens_seen", &state->n_tokens_seen, error) : status;
+    status = status == MB_OK ? read_batches(object, path, state, error) : status;
     status = status == MB_OK ? mb_json_get_real(object, path, "elapsed_seconds", &state->elapsed_seconds, error) : status;
     status = status == MB_OK ? mb_json_get_real(object, path, "progress", &state->progress, error) : status;
     status = status == MB_OK ? read_sums(object, path, state, error) : status;

@@ -30,8 +30,8 @@ static mb_tensor *losses(mb_model *model, mb_tape *tape, const mb_model_input *i
 }
 
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
-                                  bool next_sentence, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error) {
-    *sums = (mb_step_sums){0};
+                                  bool next_sentence, uint64_t seed, int64_t first, mb_step_sums *sums, mb_error *error) {
+    *sums = (mb_step_sums){.n_batches = n_batches};
     int64_t n_sequences = 0;
     for (int32_t i = 0; i < n_batches; i++) {
         sums->n_targets += batches[i]->n_masked;
@@ -42,7 +42,7 @@ mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch
         const mb_batch *batch = batches[i];
         const mb_model_input input = input_of(batch);
         int64_t n_correct = 0;
-        mb_tape_begin(tape, seed, (uint64_t)step * (uint64_t)n_batches + (uint64_t)i);
+        mb_tape_begin(tape, seed, (uint64_t)first + (uint64_t)i);
         mb_tensor *logits = NULL; /* of the next sentence */
         mb_tensor *loss = losses(model, tape, &input, batch, next_sentence, 1.0 / (double)sums->n_targets, &n_correct, &logits);
         if (next_sentence) {

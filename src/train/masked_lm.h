@@ -10,10 +10,10 @@
 #include "train/trainer.h"
 
 /* Forward and backward of one optimizer step over `n_batches` micro-batches. Every micro-batch is scaled by one over the
- * targets of the whole group, so that the gradient is that of one big batch, whatever each holds. Dropout masks depend on
- * (seed, step, micro-batch). `sums` is overwritten. */
+ * targets of the whole group, so that the gradient is that of one big batch, whatever each holds. `first`: the number of the
+ * first micro-batch, counted from the start of the run; dropout masks depend on (seed, number). `sums` is overwritten. */
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
-                                  bool next_sentence, uint64_t seed, int64_t step, mb_step_sums *sums, mb_error *error);
+                                  bool next_sentence, uint64_t seed, int64_t first, mb_step_sums *sums, mb_error *error);
 
 /* A masked-LM model measured on batches with fixed masks. */
 typedef struct mb_masked_lm_score {

@@ -201,6 +201,7 @@ static mb_status evaluate(mb_trainer *t, loop *l, bool final, mb_error *error) {
 static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rate, double grad_norm) {
     t->state.step++;
     t->state.n_tokens_seen += sums->n_tokens;
+    t->state.n_batches += sums->n_batches;
     t->state.elapsed_seconds = elapsed_seconds(l);
     l->learning_rate = rate;
     l->grad_norm = grad_norm;

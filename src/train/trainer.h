@@ -26,6 +26,7 @@ typedef struct mb_step_sums {
     int64_t n_targets; /* masked positions, or labelled examples */
     int64_t n_correct; /* of those, predicted right (0 if not counted) */
     int64_t n_tokens;  /* packed tokens that went through the model */
+    int64_t n_batches; /* micro-batches; 0 where they are not counted */
 } mb_step_sums;
 
 typedef struct mb_trainer {

@@ -399,6 +399,42 @@ Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
     workplace_end(&w);
 }
 
+/* 1, 1, 1, 2, 2 ... 4 quarters of a batch: where the run is in its text is no multiple of its steps. */
+Test(pretrain, a_growing_batch_is_resumed_exactly) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, "straight"), tokenizer);
+    notes n = {0};
+    o.batch_ramp = 0.8;
+    o.mlm_probability = 0.5;
+    o.mlm_probability_end = 0.1;
+    json_decref(pretrain(&o, &n));
+    cr_expect_not_null(strstr(n.text, "8x32 (a quarter of it at first, whole after 80% of the run)"), "%s", n.text);
+    json_t *state = load_json(path_of(&w, "straight/checkpoints/step-00000020/state.json"));
+    cr_expect_eq(number(state, "batches"), 3 * 1 + 5 * 2 + 6 * 3 + 6 * 4);
+    json_decref(state);
+
+    o.out = path_of(&w, "stopped");
+    notes stopping = {.stop_at_step = 7};
+    mb_job job = job_of(&stopping);
+    json_t *result = NULL;
+    mb_error error;
+    cr_assert_eq(mb_pretrain(&o, &job, &result, &error), MB_ERROR_INTERRUPTED);
+    state = load_json(path_of(&w, "stopped/checkpoints/step-00000007/state.json"));
+    cr_expect_eq(number(state, "batches"), 3 * 1 + 4 * 2);
+    json_decref(state);
+    o.resume = true;
+    notes resuming = {0};
+    json_decref(pretrain(&o, &resuming));
+    assert_same_path(path_of(&w, "straight/model.safetensors"), path_of(&w, "stopped/model.safetensors"));
+
+    o.out = path_of(&w, "odd");
+    o.resume = false;
+    o.batch_size = 6;
+    refuses(&o, MB_ERROR_USAGE, "--batch-ramp");
+    workplace_end(&w);
+}
+
 /* The made-up language is the easiest there is, a word says the next: a model that looks at what is near learns it at once. */
 Test(pretrain, attention_to_what_is_near_learns_sooner) {
     workplace w = workplace_begin();

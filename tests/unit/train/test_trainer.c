@@ -74,8 +74,9 @@ static mb_status counted_accumulate(void *context, int64_t step, mb_step_sums *s
         atomic_store(&counting, false);
     }
     mb_status status = mb_prefetch_next(run->prefetch, 2, group, error);
-    return status != MB_OK ? status
-                           : mb_masked_lm_accumulate(run->tiny.model, run->tiny.tape, group, 2, false, 5, step, sums, error);
+    return status != MB_OK
+               ? status
+               : mb_masked_lm_accumulate(run->tiny.model, run->tiny.tape, group, 2, false, 5, 2 * step, sums, error);
 }
 
 Test(trainer, a_steady_step_calls_no_allocator) {
