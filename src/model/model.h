@@ -66,8 +66,10 @@ void mb_model_free(mb_model *model);
  *   all embeddings   one direction in common, as long as what else they are made of; the tied output layer does not see it
  *   queries, keys    read that direction into the planes that rotate fast (Su et al. 2021), so that a head's score is a
  *                    function of distance alone, largest a few tokens before or behind: another place for each head
- *   values, outputs  the identity, which Trockman and Kolter (2023, "Mimetic initialization") find in trained models
+ *   values, outputs  the identity, and the identity over sqrt(layers): their product is near one in trained models (Trockman
+ *                    and Kolter 2023, "Mimetic initialization")
  *   masked-LM head   a small multiple of the identity
+ *
  * So a masked token begins as the mean of its neighbours, which its embedding is to resemble (CBOW, Mikolov et al. 2013). */
 void mb_model_begin_near(mb_model *model);
 

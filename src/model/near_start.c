@@ -75,7 +75,7 @@ void mb_model_begin_near(mb_model *model) {
     for (int32_t l = 0; l < config->n_layers; l++) {
         look(model, l, sqrt((double)h / (1 + 1 / (common_length * common_length))));
         add_identity(weights_of(model, model->layers[l].qkv.weight) + 2 * h * h, h, 1); /* values: what is there */
-        add_identity(weights_of(model, model->layers[l].attention_output.weight), h, 1);
+        add_identity(weights_of(model, model->layers[l].attention_output.weight), h, 1 / sqrt((double)config->n_layers));
     }
     if (model->heads.transform.weight) {
         mb_real *m = weights_of(model, model->heads.transform.weight);
