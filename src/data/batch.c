@@ -210,18 +210,23 @@ mb_status mb_batcher_get(const mb_batcher *batcher, int64_t index, mb_batch *bat
     return MB_OK;
 }
 
-double mb_shard_unigram_entropy(const mb_shard *shard) {
+uint64_t *mb_shard_count_ids(const mb_shard *shard) {
     uint64_t *counts = calloc(shard->vocab_size, sizeof(*counts));
-    if (counts == NULL) {
-        return NAN;
-    }
     const uint64_t block = MB_MAP_BLOCK_BYTES / sizeof(*shard->tokens);
-    for (uint64_t at = 0; at < shard->n_tokens; at += block) {
+    for (uint64_t at = 0; counts != NULL && at < shard->n_tokens; at += block) {
         const uint64_t end = shard->n_tokens - at < block ? shard->n_tokens : at + block;
         for (uint64_t i = at; i < end; i++) {
             counts[MB_SHARD_ID(shard->tokens[i])]++;
         }
         mb_map_release(&shard->map, at * sizeof(*shard->tokens), end * sizeof(*shard->tokens));
+    }
+    return counts;
+}
+
+double mb_shard_unigram_entropy(const mb_shard *shard) {
+    uint64_t *counts = mb_shard_count_ids(shard);
+    if (counts == NULL) {
+        return NAN;
     }
     double entropy = 0;
     for (uint32_t id = 0; id < shard->vocab_size; id++) {

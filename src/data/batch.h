@@ -76,6 +76,8 @@ int64_t mb_batcher_batches_per_epoch(const mb_batcher *batcher);
  * that needs the count of a group of micro-batches before it computes makes the batches of the group first: mb_prefetch_next
  * hands out a group at once. */
 mb_status mb_batcher_get(const mb_batcher *batcher, int64_t index, mb_batch *batch, mb_error *error);
+/* How often each of the shard's vocab_size ids is there: a malloc'ed array, NULL without memory for it. */
+uint64_t *mb_shard_count_ids(const mb_shard *shard);
 /* Entropy in nats of the unigram distribution (maximum likelihood) of the batch targets' text: what a model that knows only
  * word frequencies would lose. Computed over all tokens of the shard. NAN without memory for one count a vocabulary entry. */
 double mb_shard_unigram_entropy(const mb_shard *shard);

@@ -142,3 +142,18 @@ mb_tensor *mb_model_classify(mb_model *model, mb_tape *tape, const mb_model_inpu
     mb_tensor *first = mb_model_encode_rows(model, tape, input, input->sequences.offsets, input->sequences.n);
     return classifier_output(model, tape, model->has_pooler ? pool_rows(model, tape, first) : first);
 }
+
+void mb_model_begin_output_bias(mb_model *model, const uint64_t *counts) {
+    const int64_t n = model->config.vocab_size;
+    if (model->heads.decoder_bias == NULL) {
+        return;
+    }
+    mb_real *bias = model->params.weights + mb_model_view(model, model->heads.decoder_bias)->offset;
+    double total = 0;
+    for (int64_t i = 0; i < n; i++) {
+        total += (double)counts[i] + 1;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        bias[i] = (mb_real)log(((double)counts[i] + 1) * (double)n / total);
+    }
+}

@@ -72,6 +72,10 @@ void mb_model_free(mb_model *model);
  *
  * So a masked token begins as the mean of its neighbours, which its embedding is to resemble (CBOW, Mikolov et al. 2013). */
 void mb_model_begin_near(mb_model *model);
+/* The masked-LM output layer's bias, if there is one, begins as the log of how much more often than the mean a piece was seen;
+ * `counts` has vocab_size numbers, to each of which one is added. A new model's first loss is then the entropy of the word
+ * frequencies, and not log V, which it would spend its first steps to learn. */
+void mb_model_begin_output_bias(mb_model *model, const uint64_t *counts);
 
 const mb_model_config *mb_model_get_config(const mb_model *model);
 mb_head mb_model_get_head(const mb_model *model);

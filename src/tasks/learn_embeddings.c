@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "data/batch.h"
 #include "skipgram/skipgram.h"
 #include "tasks/init_embeddings.h"
 
@@ -54,6 +55,20 @@ static mb_status learn(const mb_learn_embeddings *what, const char *pieces, cons
     return status;
 }
 
+static mb_status begin_output_bias(const mb_shard *shard, mb_model *model, mb_error *error) {
+    if (shard->vocab_size != (uint32_t)mb_model_get_config(model)->vocab_size) {
+        return mb_fail(error, MB_ERROR_MISMATCH, "the text has ids of %u pieces, the model has %d", shard->vocab_size,
+                       (int)mb_model_get_config(model)->vocab_size);
+    }
+    uint64_t *counts = mb_shard_count_ids(shard);
+    if (!counts) {
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
+    }
+    mb_model_begin_output_bias(model, counts);
+    free(counts);
+    return MB_OK;
+}
+
 mb_status mb_learn_embeddings_run(const mb_learn_embeddings *what, mb_model *model, const mb_job *job, mb_error *error) {
     const int64_t width = mb_model_get_config(model)->hidden_size;
     const double began = mb_clock_seconds();
@@ -67,6 +82,7 @@ mb_status mb_learn_embeddings_run(const mb_learn_embeddings *what, mb_model *mod
     mb_status status = pieces && vectors ? write_pieces(what, pieces, error) : mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     status = status == MB_OK ? learn(what, pieces, vectors, width, job, error) : status;
     status = status == MB_OK ? mb_init_embeddings(model, what->tokenizer, vectors, what->seed, NULL, error) : status;
+    status = status == MB_OK ? begin_output_bias(what->shard, model, error) : status;
     mb_error ignored; /* what is left behind the next run writes over; the first error is the one to report */
     const bool removed =
         (!pieces || mb_path_remove(pieces, &ignored) == MB_OK) && (!vectors || mb_path_remove(vectors, &ignored) == MB_OK);

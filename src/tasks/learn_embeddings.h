@@ -18,9 +18,10 @@ typedef struct mb_learn_embeddings {
     uint64_t seed;
 } mb_learn_embeddings;
 
-/* One epoch of Skip-Gram, then mb_init_embeddings (init_embeddings.h) with its vectors. The result does not depend on the
- * number of threads. A text of fewer than MB_LEARN_LEAST tokens teaches nothing: a message says so, and the embeddings stay as
- * they are. */
+/* One epoch of Skip-Gram, then mb_init_embeddings (init_embeddings.h) with its vectors; the output layer's bias begins as the
+ * log of the pieces' frequencies. The products of Skip-Gram's vectors tell how much more often than by chance two words meet
+ * (Levy and Goldberg 2014): with that bias they tell how often. The result does not depend on the number of threads. A text of
+ * fewer than MB_LEARN_LEAST tokens teaches nothing: a message says so, and the embeddings stay as they are. */
 enum { MB_LEARN_LEAST = 100000 };
 mb_status mb_learn_embeddings_run(const mb_learn_embeddings *what, mb_model *model, const mb_job *job, mb_error *error);
 

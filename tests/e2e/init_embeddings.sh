@@ -8,7 +8,7 @@ awk 'BEGIN {
     srand(1)
     for (line = 0; line < 9000; line++) {
         topic = int(rand() * 10)
-        for (i = 0; i < 14; i++) printf "%s%c%c ", substr("bcdfghjklm", topic + 1, 1), 97 + int(rand() * 20), 97 + int(rand() * 5)
+        for (i = 0; i < 14; i++) printf "%s%c%c ", substr("bcdfghjklm", topic + 1, 1), 97 + int(rand() * rand() * rand() * 20), 97 + int(rand() * 5)
         print ""
         if (line % 9 == 8) print ""
     }
@@ -33,6 +33,10 @@ train scattered 2 --init-attention random
 grep -q 'recipe: .*attention to what is near' two.err || fail "the recipe does not name the attention: $(cat two.err)"
 ! grep -q "attention to what is near" scattered.err || fail "--init-attention random speaks of what is near"
 ! cmp -s two/model.safetensors scattered/model.safetensors || fail "--init-attention random begins as near does"
+# with the pieces' frequencies in the output layer's bias the first loss is their entropy
+train first 2 --lr 1e-9
+awk -F '[:,]' '/"loss"/ { loss = $2 } /"unigram_entropy"/ { entropy = $2 } END { exit !(loss < entropy + 0.2 && entropy < 6) }' first.json ||
+    fail "the first loss is not the entropy of the text: $(cat first.json)"
 head -n 200 text.txt > little.txt
 run pretrain --corpus little.txt --tokenizer tok --out little --layers 1 --hidden 32 --heads 2 --intermediate 32 --seq-length 32 --batch-size 4 \
     --steps 1 > /dev/null

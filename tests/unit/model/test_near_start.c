@@ -131,3 +131,20 @@ Test(near_start, another_layout_stays_as_it_is) {
     mb_model_free(a);
     mb_model_free(b);
 }
+
+/* With the bias alone the probabilities are the frequencies, one added to each. */
+Test(near_start, output_bias_begins_at_the_frequencies) {
+    mb_model *model = new_modern(false);
+    const mb_params *params = mb_model_params(model);
+    const mb_real *bias = mb_params_weights(params, &params->views[mb_params_find(params, "decoder.bias")]);
+    uint64_t counts[VOCABULARY], total = 0;
+    for (int i = 0; i < VOCABULARY; i++) {
+        counts[i] = (uint64_t)(i % 7 * i);
+        total += counts[i] + 1;
+    }
+    mb_model_begin_output_bias(model, counts);
+    for (int i = 0; i < VOCABULARY; i++) {
+        cr_expect_float_eq(exp((double)bias[i]) / VOCABULARY, (double)(counts[i] + 1) / (double)total, 1e-7, "piece %d", i);
+    }
+    mb_model_free(model);
+}
