@@ -15,6 +15,8 @@ export OMP_NUM_THREADS=1
 scripts/setup.sh --dev
 cmake -S . -B "$build" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMINIBERT_SANITIZE=ON -DMINIBERT_FUZZ=ON --log-level=WARNING
 cmake --build "$build" --target minibert "${@/#/libfuzzer_}"
+exec {lock}> "$build/lock"
+flock -n "$lock" || { echo "fuzz.sh: another one runs in '$build'; MINIBERT_FUZZ_BUILD names another directory" >&2; exit 1; }
 tests/fuzz/seeds.sh "$build/minibert" "$build/seeds"
 mkdir -p "$build/findings"
 TIMEFORMAT=%U
