@@ -16,6 +16,14 @@ static json_t *pretrain(const mb_pretrain_options *options, notes *n) {
     return result;
 }
 
+/* A run that is stopped after so many steps; says so in *error. */
+static void pretrain_until(const mb_pretrain_options *options, int64_t step, mb_error *error) {
+    notes n = {.stop_at_step = step};
+    const mb_job job = job_of(&n);
+    json_t *result = NULL;
+    cr_assert_eq(mb_pretrain(options, &job, &result, error), MB_ERROR_INTERRUPTED);
+}
+
 static void refuses(const mb_pretrain_options *options, mb_status expected, const char *says) {
     json_t *result = NULL;
     mb_error error = {0};
@@ -116,11 +124,8 @@ Test(pretrain, stopped_and_resumed_gives_the_same_model_as_straight_through) {
     json_t *before = json_pack("{s:f, s:b, s:i}", "dropout", 0.1, "resume", 0, "threads", 1);
     json_t *after = json_pack("{s:f, s:b, s:i}", "dropout", 0.2, "resume", 1, "threads", 2);
     o.configuration = before;
-    notes stopping = {.stop_at_step = 11};
-    mb_job job = job_of(&stopping);
-    json_t *result = NULL;
     mb_error error;
-    cr_assert_eq(mb_pretrain(&o, &job, &result, &error), MB_ERROR_INTERRUPTED);
+    pretrain_until(&o, 11, &error);
     ASSERT_SAYS(error, "--resume");
     cr_assert(!mb_path_exists(path_of(&w, "broken/model.safetensors")));
     cr_assert(!mb_path_exists(path_of(&w, "broken/.lock")));
@@ -376,11 +381,8 @@ Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
     cr_expect_not_null(strstr(n.text, "word frequencies (unigram entropy"), "%s", n.text);
 
     o.out = path_of(&w, "stopped");
-    notes stopping = {.stop_at_step = 7};
-    mb_job job = job_of(&stopping);
-    json_t *result = NULL;
     mb_error error;
-    cr_assert_eq(mb_pretrain(&o, &job, &result, &error), MB_ERROR_INTERRUPTED);
+    pretrain_until(&o, 7, &error);
     o.resume = true;
     notes resuming = {0};
     json_decref(pretrain(&o, &resuming));
@@ -415,11 +417,8 @@ Test(pretrain, a_growing_batch_is_resumed_exactly) {
     json_decref(state);
 
     o.out = path_of(&w, "stopped");
-    notes stopping = {.stop_at_step = 7};
-    mb_job job = job_of(&stopping);
-    json_t *result = NULL;
     mb_error error;
-    cr_assert_eq(mb_pretrain(&o, &job, &result, &error), MB_ERROR_INTERRUPTED);
+    pretrain_until(&o, 7, &error);
     state = load_json(path_of(&w, "stopped/checkpoints/step-00000007/state.json"));
     cr_expect_eq(number(state, "batches"), 3 * 1 + 4 * 2);
     json_decref(state);
