@@ -174,14 +174,14 @@ static void encode_layer(const mb_model *model, mb_tape *tape, int32_t index, co
                          stream *s) {
     const mb_encoder_layer_weights *layer = &model->layers[index];
     const mb_model_config *config = &model->config;
-    const bool is_bert = config->layout == MB_LAYOUT_BERT;
+    const bool is_bert = config->layout == MB_LAYOUT_BERT, is_last = index + 1 == model->depth;
+    const mb_norm_weights *output_norm = &model->layers[is_last ? config->n_layers - 1 : index].output_norm;
     const double of_attention = is_bert ? config->hidden_dropout : config->attention_dropout;
     const double of_feed_forward = is_bert ? config->hidden_dropout : 0;
     mb_tensor *attended = attend(model, tape, index, sequences, s->normed, wanted);
     s->residual = gather_wanted(tape, s->residual, wanted);
     add_to_stream(config, tape, s, attended, &layer->attention_norm, of_attention, false);
-    add_to_stream(config, tape, s, feed_forward(model, tape, index, s->normed), &layer->output_norm, of_feed_forward,
-                  index + 1 == config->n_layers);
+    add_to_stream(config, tape, s, feed_forward(model, tape, index, s->normed), output_norm, of_feed_forward, is_last);
 }
 
 static void check_lengths(const mb_model *model, const mb_model_input *input) {
@@ -202,8 +202,8 @@ static mb_tensor *encode(mb_model *model, mb_tape *tape, const mb_model_input *i
     }
     /* One scope for all layers: the stream behind each takes the place of the one before it. */
     const mb_tape_scope scope = mb_tape_scope_begin(tape);
-    for (int32_t i = 0; i < model->config.n_layers; i++) {
-        const bool is_last = i + 1 == model->config.n_layers;
+    for (int32_t i = 0; i < model->depth; i++) {
+        const bool is_last = i + 1 == model->depth;
         encode_layer(model, tape, i, &input->sequences, is_last ? wanted : (wanted_rows){0}, &s);
         if (all_hidden) {
             all_hidden[i + 1] = s.residual;

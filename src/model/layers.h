@@ -45,6 +45,7 @@ struct mb_model {
     mb_model_config config;
     mb_head head;
     bool has_pooler;
+    int32_t depth; /* encoder layers that are computed, from the first on */
     mb_params params;
     mb_map weights_map;       /* of the model file, for the views that lie in it; {0}: none does */
     mb_tensor *tensors;       /* [i] begins at view i and takes in the fused views after it */

@@ -6,11 +6,13 @@ const mb_layout_names mb_layouts[MB_N_LAYOUTS] = {
     [MB_LAYOUT_BERT] = {.prefix = "bert.",
                         .word_embeddings = "bert.embeddings.word_embeddings.weight",
                         .decoder = "cls.predictions.decoder.weight",
+                        .layers = "bert.encoder.layer.",
                         .layer_format = "bert.encoder.layer.%d.output.dense.weight",
                         .encoder = {"bert.embeddings.", "bert.encoder."}},
     [MB_LAYOUT_MODERNBERT] = {.prefix = "model.",
                               .word_embeddings = "model.embeddings.tok_embeddings.weight",
                               .decoder = "decoder.weight",
+                              .layers = "model.layers.",
                               .layer_format = "model.layers.%d.mlp.Wo.weight",
                               .encoder = {"model."}},
 };

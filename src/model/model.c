@@ -74,6 +74,7 @@ mb_status mb_model_declare_all(const mb_model_config *config, mb_head head, bool
     if (status == MB_OK) {
         model->n_tensors = 16 * (size_t)config->n_layers + 32; /* a layer has 16 views; the rest fewer than 32 */
         model->tensors = calloc(model->n_tensors, sizeof *model->tensors);
+        model->depth = config->n_layers;
         model->layers = calloc((size_t)config->n_layers, sizeof *model->layers);
         status = model->tensors && model->layers ? MB_OK : no_memory(error);
     }

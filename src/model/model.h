@@ -87,6 +87,13 @@ const char *mb_head_description(mb_head head); /* "a masked language model" ... 
 /* Freeze: embeddings and encoder get no gradients, and their views are marked `frozen` for the optimiser. The pooler and the
  * heads go on learning. */
 void mb_model_freeze_encoder(mb_model *model, bool frozen);
+/* A pre-norm model, most likely a new one, of which at first only the lower `depth` layers are computed: what the others add to
+ * the residual stream begins as zero, so that the whole model is the same function (Chen et al. 2016, "Net2Net"). */
+void mb_model_begin_shallow(mb_model *model, int32_t depth);
+/* From now on the lower `depth` layers are computed and trained; the views of the others are `frozen`. Nothing is said of what
+ * the others hold: they are to add nothing yet. A model begins with all its layers. */
+void mb_model_set_depth(mb_model *model, int32_t depth);
+int32_t mb_model_depth(const mb_model *model);
 /* Positions for longer sequences than until now; only a model with rotary positions can have more (MB_ERROR_USAGE). */
 mb_status mb_model_extend_positions(mb_model *model, int32_t n, mb_error *error);
 /* Probabilities in [0,1) for the coming steps; they are saved in config.json. `hidden` goes for the embeddings too. */

@@ -13,10 +13,18 @@
 
 /* --- the trainer's hooks --- */
 
+static void set_depth(mb_pretrain_run *run, int64_t step) {
+    const int32_t depth = mb_pretrain_depth_at(run, run->state->progress);
+    if (depth > mb_model_depth(run->model)) {
+        mb_job_message(run->job, MB_LEVEL_INFO, "from step %" PRId64 " on all %d layers learn", step + 1, (int)depth);
+    }
+    mb_model_set_depth(run->model, depth);
+}
+
 static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
     mb_pretrain_run *run = context;
-    (void)step;
     const int32_t n = mb_pretrain_parts_at(run, run->state->progress);
+    set_depth(run, step);
     if (run->options->budget_seconds > 0) {
         mb_batcher_set_progress(run->train_batcher, run->state->progress);
     }

@@ -36,16 +36,27 @@ static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *
     return MB_OK;
 }
 
-static json_t *describe(mb_pretrain_run *run, double step_seconds, double update_seconds) {
+/* A step while --depth-ramp is under way. */
+static mb_status time_first_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, mb_error *error) {
+    const int32_t depth = mb_model_depth(run->model);
+    double update_seconds = 0;
+    mb_model_set_depth(run->model, mb_pretrain_depth_at(run, 0));
+    const mb_status status = time_step(run, batch, step_seconds, &update_seconds, error);
+    mb_model_set_depth(run->model, depth);
+    return status;
+}
+
+static json_t *describe(mb_pretrain_run *run, double step_seconds, double update_seconds, double first_step_seconds) {
     const mb_pretrain_options *o = run->options;
     const mb_model_config *config = mb_model_get_config(run->model);
     const mb_params *params = mb_model_params(run->model);
     const double one_buffer = (double)params->count * (double)sizeof(mb_real);
     const double tokens = (double)o->batch_size * (double)o->seq_length * (double)o->grad_accum;
+    const double mean_seconds = o->depth_ramp * first_step_seconds + (1 - o->depth_ramp) * step_seconds;
     struct rusage usage = {0};
     getrusage(RUSAGE_SELF, &usage);
     json_t *result = json_pack(
-        "{s:b, s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:f, s:f, s:f}",
+        "{s:b, s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:I, s:{s:I, s:I, s:I, s:I}, s:{s:f, s:f, s:f, s:f, s:f}, s:f, s:f, s:f, s:f}",
         "dry_run", 1, "model", "layers", (int)config->n_layers, "hidden", (int)config->hidden_size, "heads",
         (int)config->n_heads, "intermediate", (int)config->intermediate_size, "vocab_size", (int)config->vocab_size,
         "positions", (int)config->max_positions, "parameters", (json_int_t)mb_params_n_weights(params), "batch", "sequences",
@@ -53,10 +64,10 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds, double update
         "tokens_per_step", (json_int_t)tokens, "memory_mb", "weights", 1e-6 * one_buffer, "gradients", 1e-6 * one_buffer,
         "optimizer", 2e-6 * one_buffer, "activations", 1e-6 * (double)mb_tape_peak_bytes(run->tape), "peak_resident",
         1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", step_seconds, "of_which_update", update_seconds,
-        "tokens_per_second", tokens / step_seconds);
+        "seconds_per_step_at_first", first_step_seconds, "tokens_per_second", tokens / step_seconds);
     if (result != NULL && o->steps > 0 &&
         (json_object_set_new(result, "steps", json_integer(o->steps)) != 0 ||
-         json_object_set_new(result, "estimated_seconds", json_real(step_seconds * (double)o->steps)) != 0)) {
+         json_object_set_new(result, "estimated_seconds", json_real(mean_seconds * (double)o->steps)) != 0)) {
         json_decref(result);
         return NULL;
     }
@@ -65,7 +76,7 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds, double update
 
 mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *error) {
     mb_batch batch = {0};
-    double step_seconds = 0, update_seconds = 0;
+    double step_seconds = 0, update_seconds = 0, first_step_seconds = 0;
     const mb_made_up_text text = {.n_sequences = run->part_sequences,
                                   .length = (int32_t)run->options->seq_length,
                                   .vocab_size = mb_model_get_config(run->model)->vocab_size,
@@ -76,7 +87,12 @@ mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *
     if (status == MB_OK) {
         status = time_step(run, &batch, &step_seconds, &update_seconds, error);
     }
-    if (status == MB_OK && (*result = describe(run, step_seconds, update_seconds)) == NULL) {
+    if (status == MB_OK && run->options->depth_ramp > 0) {
+        status = time_first_step(run, &batch, &first_step_seconds, error);
+    } else {
+        first_step_seconds = step_seconds;
+    }
+    if (status == MB_OK && (*result = describe(run, step_seconds, update_seconds, first_step_seconds)) == NULL) {
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
     mb_batch_free(&batch);

@@ -54,6 +54,8 @@ void mb_pretrain_cut_batches(mb_pretrain_run *run);
 #define MB_PRETRAIN_RAMP_BEGIN 0.25
 /* How many of the n_parts a step computes when `progress` of the run is over: all, unless --batch-ramp is under way. */
 int32_t mb_pretrain_parts_at(const mb_pretrain_run *run, double progress);
+/* How many of the layers a step computes when `progress` of the run is over: all, unless --depth-ramp is under way. */
+int32_t mb_pretrain_depth_at(const mb_pretrain_run *run, double progress);
 /* One line: what the run is made with, whoever chose it. */
 void mb_pretrain_tell_recipe(const mb_pretrain_options *options, const mb_job *job);
 /* Whether --init-embeddings is this word; not given it is "none". */

@@ -119,6 +119,11 @@ int32_t mb_pretrain_parts_at(const mb_pretrain_run *run, double progress) {
     return parts < 1 ? 1 : (int32_t)parts;
 }
 
+int32_t mb_pretrain_depth_at(const mb_pretrain_run *run, double progress) {
+    const int32_t n_layers = mb_model_get_config(run->model)->n_layers;
+    return progress < run->options->depth_ramp ? (n_layers + 1) / 2 : n_layers;
+}
+
 mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     const bool own_valid = o->valid.n > 0;
@@ -251,6 +256,9 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
         status = begin_embeddings(run, error);
         if (status == MB_OK && o->init_attention == MB_PRETRAIN_ATTENTION_NEAR) {
             mb_model_begin_near(run->model);
+        }
+        if (status == MB_OK && o->depth_ramp > 0) {
+            mb_model_begin_shallow(run->model, mb_pretrain_depth_at(run, 0));
         }
     }
     if (status != MB_OK) {

@@ -25,11 +25,13 @@ make_texts 1 2000 | cut -f 2 | awk '{ print } NR % 4 == 0 { print "" }' > corpus
 
 # Layers 0 and 2 see all of a sequence, 1 and 3 what is at most two tokens away.
 modern=(--corpus corpus.txt --recipe classic --arch modern --layers 4 --hidden 64 --heads 2 --intermediate 64 --global-attn-every-n-layers 2
-    --local-attention 4 --seq-length 32 --batch-size 16 --vocab-size 150 --optimizer muon --lr 1e-2 --dropout 0.05 --threads 1)
+    --local-attention 4 --seq-length 32 --batch-size 16 --vocab-size 150 --optimizer muon --lr 1e-2 --dropout 0.05
+    --depth-ramp 0.8 --threads 1)
 run pretrain "${modern[@]}" --out model --steps 300 --save-every 200 --keep 9 > /dev/null
 cp -r model resumed
 rm -r resumed/checkpoints/step-00000300 resumed/model.safetensors
 run pretrain "${modern[@]}" --out resumed --steps 300 --save-every 200 --keep 9 --resume > /dev/null
+grep -q 'from step 241 on all 4 layers learn' log || fail "all layers do not join in: $(cat log)"
 grep -q 'resuming after step 200' log || fail "nothing was resumed"
 cmp model/model.safetensors resumed/model.safetensors || fail "a run that was resumed has other weights"
 cmp model/checkpoints/step-00000300/optimizer.safetensors resumed/checkpoints/step-00000300/optimizer.safetensors ||

@@ -10,7 +10,7 @@ RANDOM=${3:-1}
 
 awk 'BEGIN { for (i = 0; i < 2000; i++) printf "the %s %s %d\n%s", i % 2 ? "red" : "green", i % 3 ? "house" : "sea", i % 71, i % 8 == 7 ? "\n" : "" }' > text.txt
 "$minibert" tokenizer train --quiet --corpus text.txt --out tok --vocab-size 120
-command=("$minibert" pretrain --corpus text.txt --tokenizer tok --cache-dir cache --layers 1 --hidden 32 --heads 2 --intermediate 64 --seq-length 32 --batch-size 8
+command=("$minibert" pretrain --corpus text.txt --tokenizer tok --cache-dir cache --layers 2 --hidden 32 --heads 2 --intermediate 64 --seq-length 32 --batch-size 8
     --steps 60 --save-every 5 --eval-every 20 --log-every 10 --threads 1 --resume)
 records() { sed -E 's/"(seconds|tokens_per_second)":[^,}]*,?//g' "$1/metrics.jsonl"; }
 now() { date +%s%N; }

@@ -431,6 +431,10 @@ Test(pretrain, a_growing_batch_is_resumed_exactly) {
     o.resume = false;
     o.batch_size = 6;
     refuses(&o, MB_ERROR_USAGE, "--batch-ramp");
+    o.batch_ramp = 0;
+    o.depth_ramp = 0.5;
+    o.arch = MB_LAYOUT_BERT;
+    refuses(&o, MB_ERROR_USAGE, "--depth-ramp");
     workplace_end(&w);
 }
 
