@@ -10,11 +10,12 @@ typedef enum mb_level { MB_LEVEL_INFO, MB_LEVEL_WARNING } mb_level;
 
 /* A moment of a long job. Numbers that do not apply are NAN (reals) or 0 (counts). */
 typedef struct mb_progress {
-    const char *phase;   /* "tokenize", "train", "evaluate", "embed" ... */
-    const char *unit;    /* what done/total count: "steps", "lines", "bytes" */
-    int64_t done, total; /* total 0: not known */
-    double loss;         /* running mean since the last report */
-    const char *stage;   /* what that loss means, in words; may be NULL */
+    const char *phase;            /* "tokenize", "train", "evaluate", "embed" ... */
+    const char *unit;             /* what done/total count: "steps", "lines", "bytes" */
+    int64_t done, total;          /* total 0: not known */
+    double loss;                  /* running mean since the last report */
+    const char *stage;            /* what that loss means, in words; may be NULL */
+    double usual_low, usual_high; /* between what such a loss usually is by now; 0: not known */
     double learning_rate;
     double tokens_per_second;
     double elapsed_seconds, eta_seconds;

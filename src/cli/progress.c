@@ -76,7 +76,11 @@ void mb_progress_format(const mb_progress *p, char *out, size_t out_bytes) {
         append(out, out_bytes, " (%.0f%%)", floor(100 * (double)p->done / (double)p->total));
     }
     if (isfinite(p->loss)) {
-        append(out, out_bytes, "  loss %.4f%s%s", p->loss, p->stage ? ", " : "", p->stage ? p->stage : "");
+        append(out, out_bytes, "  loss %.4f", p->loss);
+        if (p->usual_high > 0) {
+            append(out, out_bytes, " (usual: %.1f-%.1f)", p->usual_low, p->usual_high);
+        }
+        append(out, out_bytes, "%s%s", p->stage ? ", " : "", p->stage ? p->stage : "");
     }
     if (isfinite(p->learning_rate)) {
         append(out, out_bytes, "  lr %.2e", p->learning_rate);

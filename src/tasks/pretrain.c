@@ -204,6 +204,7 @@ static mb_trainer new_trainer(mb_pretrain_run *run) {
         .out_dir = o->out,
         .phase = "train",
         .unigram_entropy = run->unigram_entropy,
+        .usual_loss = mb_pretrain_is_usual(o),
         .context = run,
         .accumulate = accumulate,
         .evaluate = evaluate,

@@ -59,6 +59,15 @@ mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *o, m
     return status;
 }
 
+bool mb_pretrain_is_usual(const mb_pretrain_options *o) {
+    const char *size = mb_model_size_names[o->size];
+    const bool is_small = strcmp(size, "tiny") == 0 || strcmp(size, "mini") == 0;
+    const bool is_preset = o->layers == 0 && o->hidden == 0 && o->heads == 0 && o->intermediate == 0;
+    return o->recipe == RECIPE_DEFAULT && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT && is_small && is_preset &&
+           o->optimizer == MB_OPTIMIZER_MUON && mb_pretrain_embeddings_are(o, "skipgram") &&
+           o->init_attention == MB_PRETRAIN_ATTENTION_NEAR;
+}
+
 void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
     char end[32] = "", ramp[96] = "", depth[96] = "";
     if (o->batch_ramp > 0) {

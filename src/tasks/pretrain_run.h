@@ -13,8 +13,8 @@
 #include "train/optimizer.h"
 
 /* Sequences scored by the evaluations on the way, and by the one at the end; both take the first of the held-out text. Ten of
- * the former cost what training on 850 sequences does: a few percent of a run of minutes. */
-enum { MB_PRETRAIN_EVAL_SEQUENCES = 256, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 1024 };
+ * the former cost what training on 430 sequences does: two hundredths of a run of three minutes. */
+enum { MB_PRETRAIN_EVAL_SEQUENCES = 128, MB_PRETRAIN_FINAL_EVAL_SEQUENCES = 1024 };
 
 /* Share of the held-out tokens that are masked: BERT's, whatever the training masks are, so that the losses of all runs
  * compare, and compare with what `evaluate` says. */
@@ -56,6 +56,8 @@ void mb_pretrain_cut_batches(mb_pretrain_run *run);
 int32_t mb_pretrain_parts_at(const mb_pretrain_run *run, double progress);
 /* How many of the layers a step computes when `progress` of the run is over: all, unless --depth-ramp is under way. */
 int32_t mb_pretrain_depth_at(const mb_pretrain_run *run, double progress);
+/* Whether the run is one of those whose usual loss was measured: a new tiny or mini of the default recipe. */
+bool mb_pretrain_is_usual(const mb_pretrain_options *options);
 /* One line: what the run is made with, whoever chose it. */
 void mb_pretrain_tell_recipe(const mb_pretrain_options *options, const mb_job *job);
 /* Whether --init-embeddings is this word; not given it is "none". */

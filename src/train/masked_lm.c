@@ -69,6 +69,19 @@ const char *mb_masked_lm_stage(double loss, double unigram_entropy) {
     return loss > MB_PLATEAU_END * unigram_entropy ? "at word frequencies" : "using context";
 }
 
+bool mb_masked_lm_usual(double unigram_entropy, int64_t n_tokens, double fallen, double *low, double *high) {
+    static const double of_entropy = 0.70, exponent = 0.08, gain_of_falling = 0.10, margin = 0.12;
+    enum { FEWEST = 400000, MOST = 40000000 };
+    if (!(unigram_entropy > 0) || n_tokens < FEWEST || n_tokens > MOST) {
+        return false;
+    }
+    const double usual =
+        unigram_entropy * of_entropy * pow(1e-6 * (double)n_tokens, -exponent) * (1 - gain_of_falling * fallen);
+    *low = (1 - margin) * usual;
+    *high = (1 + margin) * usual;
+    return true;
+}
+
 /* --- evaluation --- */
 
 typedef struct totals {

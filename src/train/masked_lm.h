@@ -29,6 +29,10 @@ typedef struct mb_masked_lm_score {
 /* How far a loss has come, in words: "learning word frequencies", "at word frequencies", "using context"; NULL without an
  * entropy (0 or NAN). A text's unigram entropy is what the best guess without any context loses. */
 const char *mb_masked_lm_stage(double loss, double unigram_entropy);
+/* Between what the loss of a new tiny or mini of the default recipe usually is once it has seen `n_tokens`; `fallen`: how far
+ * its learning rate has come down from the peak, 0 to 1. False without an entropy, and outside of what was measured
+ * (scripts/ablate/RESULTS.md, "What to expect"). */
+bool mb_masked_lm_usual(double unigram_entropy, int64_t n_tokens, double fallen, double *low, double *high);
 
 /* What is measured, and how. */
 typedef struct mb_masked_lm_evaluation {

@@ -214,6 +214,11 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
     const double now = mb_clock_seconds();
     const double seconds_per_step = (now - l->started) / (double)(t->state.step - l->first_step);
     const double mean_loss = t->state.unrecorded.loss_sum / (double)t->state.unrecorded.n_targets;
+    double usual_low = 0, usual_high = 0;
+    if (t->usual_loss) {
+        const double fallen = t->state.progress > t->schedule.warmup ? 1 - rate / t->learning_rate : 0;
+        (void)mb_masked_lm_usual(t->unigram_entropy, t->state.n_tokens_seen, fallen, &usual_low, &usual_high);
+    }
     mb_job_progress(t->job, &(mb_progress){
                                 .phase = t->phase != NULL ? t->phase : "train",
                                 .unit = "steps",
@@ -221,6 +226,8 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
                                 .total = t->budget_seconds > 0 ? 0 : t->n_steps,
                                 .loss = mean_loss,
                                 .stage = mb_masked_lm_stage(mean_loss, t->unigram_entropy),
+                                .usual_low = usual_low,
+                                .usual_high = usual_high,
                                 .learning_rate = rate,
                                 .tokens_per_second = (double)l->n_tokens / fmax(now - l->last_log, 1e-9),
                                 .elapsed_seconds = t->state.elapsed_seconds,

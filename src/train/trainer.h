@@ -55,6 +55,7 @@ typedef struct mb_trainer {
     const char *phase;   /* of progress reports: "train" */
     /* Of a masked-LM run: the loss of one who knows word frequencies alone, in nats, which reports compare with; 0: none. */
     double unigram_entropy;
+    bool usual_loss; /* such a run's usual loss is known (mb_masked_lm_usual): reports name it */
 
     void *context;
     /* Adds to the model's gradients the gradient of the mean loss of step `step` (0 is the first). */

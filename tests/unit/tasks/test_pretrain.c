@@ -498,4 +498,21 @@ Test(pretrain, a_run_on_the_plateau_is_told_the_likely_cause) {
     cr_expect_str_eq(mb_masked_lm_stage(9, 7), "learning word frequencies");
     cr_expect_str_eq(mb_masked_lm_stage(7, 7), "at word frequencies");
     cr_expect_str_eq(mb_masked_lm_stage(6.7, 7), "using context");
+
+    mb_pretrain_options usual = {.arch = MB_LAYOUT_MODERNBERT,
+                                 .optimizer = MB_OPTIMIZER_MUON,
+                                 .init_attention = MB_PRETRAIN_ATTENTION_NEAR,
+                                 .init_embeddings = "skipgram"};
+    cr_expect(mb_pretrain_is_usual(&usual));
+    usual.layers = 3;
+    cr_expect_not(mb_pretrain_is_usual(&usual), "3 layers were not measured");
+
+    double low = 0, high = 0;
+    cr_expect(mb_masked_lm_usual(7, 1000000, 0, &low, &high));
+    cr_expect(low < 4.9 && 4.9 < high && high < 5.6, "%f to %f", low, high);
+    const double before = high;
+    cr_expect(mb_masked_lm_usual(7, 10000000, 0, &low, &high) && high < before - 0.5, "more text changes nothing");
+    cr_expect(mb_masked_lm_usual(7, 1000000, 1, &low, &high) && high < before - 0.3, "a fallen rate changes nothing");
+    cr_expect_not(mb_masked_lm_usual(0, 1000000, 0, &low, &high));
+    cr_expect_not(mb_masked_lm_usual(7, 1000, 0, &low, &high), "nothing is known of so little text");
 }

@@ -358,13 +358,15 @@ double __wrap_mb_clock_seconds(void) {
 
 /* A clock budget ends on time, fully decayed, and a resume counts the time before. */
 typedef struct rate_log {
-    double last_rate;
+    double last_rate, usual_low, usual_high; /* of the last report */
     int64_t n_steps;
 } rate_log;
 
 static void note_rate(void *user, const mb_progress *progress) {
     rate_log *log = user;
     log->last_rate = progress->learning_rate;
+    log->usual_low = progress->usual_low;
+    log->usual_high = progress->usual_high;
     log->n_steps++;
 }
 
@@ -389,6 +391,29 @@ Test(trainer, a_budget_is_kept_by_the_clock) {
     ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
     cr_assert_eq(run.trainer.state.step, steps);
     tiny_run_end(&run);
+}
+
+/* Between what the loss usually is by now, in runs that are of the kind that was measured. */
+Test(trainer, reports_name_the_usual_loss) {
+    for (int asked = 0; asked < 2; asked++) {
+        mb_error error;
+        tiny_run run;
+        rate_log log = {0};
+        double low = 0, high = 0;
+        tiny_run_begin(&run, 4, 0);
+        run.job.user = &log;
+        run.job.progress = note_rate;
+        run.trainer.n_steps = 4;
+        run.trainer.unigram_entropy = 7;
+        run.trainer.usual_loss = asked == 1;
+        run.trainer.state.n_tokens_seen = 1000000;
+        ASSERT_OK(mb_trainer_run(&run.trainer, &error), error);
+        const double fallen = 1 - log.last_rate / run.trainer.learning_rate;
+        cr_assert(mb_masked_lm_usual(7, run.trainer.state.n_tokens_seen, fallen, &low, &high));
+        cr_expect_float_eq(log.usual_low, asked * low, 1e-9, "%f", log.usual_low);
+        cr_expect_float_eq(log.usual_high, asked * high, 1e-9, "%f", log.usual_high);
+        tiny_run_end(&run);
+    }
 }
 
 /* A run by the clock, stopped and resumed: its time before the stop counts, and so does its progress. */
