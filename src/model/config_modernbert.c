@@ -75,6 +75,7 @@ void mb_model_config_make_modern(mb_model_config *config) {
     enum { MULTIPLE = 32 };
     set_parts(config);
     config->embedding_dropout = config->hidden_dropout;
+    config->mean_pooling = true; /* as answerdotai/ModernBERT-base; masked LM alone teaches [CLS] nothing */
     config->intermediate_size = (8 * config->hidden_size / 3 + MULTIPLE - 1) / MULTIPLE * MULTIPLE;
     /* Warner et al. 2024, section 2.1.2: 10,000 while sequences are of 1,024 tokens, 160,000 when they grow to 8,192. */
     config->global_theta = config->max_positions <= 1024 ? 10000 : 160000;
