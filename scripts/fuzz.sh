@@ -19,7 +19,7 @@ exec {lock}> "$build/lock"
 flock -n "$lock" || { echo "fuzz.sh: another one runs in '$build'; MINIBERT_FUZZ_BUILD names another directory" >&2; exit 1; }
 tests/fuzz/seeds.sh "$build/minibert" "$build/seeds"
 mkdir -p "$build/findings"
-TIMEFORMAT=%U
+TIMEFORMAT='%0U %0S'
 fuzz() { # target
     local target=$1 spent=0 executions=0 failed=0 seeds=("$build/seeds/$1") dictionary=()
     mkdir -p "$build/corpus/$target" "$build/seeds/$target"
@@ -27,12 +27,13 @@ fuzz() { # target
     case $target in
     *json* | *config | checkpoint | safetensors | labelled) dictionary=(-dict=tests/fuzz/json.dict) ;;
     esac
-    # libFuzzer counts the clock's seconds. The processor's are what was asked for: on a busy machine it goes on until they are spent.
+    # libFuzzer counts the clock's seconds. The processor's, the system's calls included, are what was asked for: on a busy machine it
+    # goes on until they are spent.
     while [ "$spent" -lt "$seconds" ] && [ "$failed" -eq 0 ]; do
         { time "$build/tests/libfuzzer_$target" -max_total_time="$((seconds - spent))" -max_len=100000 -timeout=600 -rss_limit_mb=2048 \
             -print_final_stats=1 -artifact_prefix="$build/findings/$target-" "${dictionary[@]}" "$build/corpus/$target" "${seeds[@]}" \
             > "$build/$target.log" 2>&1 || failed=1; } 2> "$build/$target.time"
-        spent=$((spent + $(cut -d . -f 1 "$build/$target.time") + 1))
+        spent=$((spent + $(awk '{ print $1 + $2 }' "$build/$target.time") + 1))
         executions=$((executions + $(sed -n 's/^stat::number_of_executed_units: *//p' "$build/$target.log" | tail -n 1)))
     done
     printf '%-15s %9d executions, %d seconds of processor time\n' "$target" "$executions" "$spent"

@@ -48,9 +48,9 @@ blimp() {
 for set in "$@"; do
     case $set in
     sst2) classify sst2 accuracy dev 3e-4 2 64 ;;
-    mr) classify mr accuracy test 3e-4 3 32 ;;
-    trec) classify trec accuracy test 3e-4 5 32 ;;
-    subj) classify subj accuracy test 3e-4 3 32 ;;
+    mr) classify mr accuracy test 5e-4 3 32 ;;
+    trec) classify trec accuracy test 3e-4 8 16 ;;
+    subj) classify subj accuracy test 3e-4 4 16 ;;
     cola) classify cola matthews dev 3e-4 4 32 ;;
     blimp) blimp ;;
     *) echo "downstream.sh: no set is called '$set'" >&2; exit 2 ;;
