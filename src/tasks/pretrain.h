@@ -51,9 +51,9 @@ extern const char *const mb_pretrain_attention_names[];
 #define MB_RECIPE_BERT \
     "--optimizer adamw --lr 1e-3 --lr-schedule linear --warmup 0.06 --batch-size 64 --mlm-probability 0.15 --dropout 0.1"
 
-/* Fills in what the user did not give and the table's defaults leave to the recipe: the batch by the budget, muon_lr 0, and
- * with --recipe classic,
- * --arch bert or --init what the texts above say. `set` is bound to `options`. */
+/* Fills in what the user did not give and the table's defaults leave to the recipe: what a new model begins as and with how
+ * many layers, the batch by the budget, muon_lr 0, and with --recipe classic, --arch bert or --init what the texts above say.
+ * `set` is bound to `options`. */
 mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *options, mb_error *error);
 
 /* *result (new reference): what was trained and how good it is ("loss", "unigram_entropy", ...), or, with dry_run, the model,

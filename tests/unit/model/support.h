@@ -63,6 +63,17 @@ static inline mb_model_config tiny_config(void) {
     return config;
 }
 
+/* A ModernBERT of this BERT's shape, which is freed; its weights have the given deviation. */
+static inline mb_model *new_modern_masked_lm(mb_model_config *shape, double deviation) {
+    mb_error error;
+    mb_model *model;
+    mb_model_config_make_modern(shape);
+    shape->initializer_range = deviation;
+    ASSERT_OK(mb_model_new(shape, MB_HEAD_MASKED_LM, 5, &model, &error), error);
+    mb_model_config_free(shape);
+    return model;
+}
+
 /* Three sequences of 5, 1 and 9 tokens. */
 enum { TINY_TOKENS = 15 };
 static inline mb_model_input tiny_input(void) {

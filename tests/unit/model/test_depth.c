@@ -10,17 +10,13 @@ static const int32_t masked[N_MASKED] = {1, 4, 9, 15, 22}, targets[N_MASKED] = {
 static mb_model *new_modern(mb_dtype dtype) {
     mb_model_config config = tiny_config();
     mb_error error;
-    mb_model *model;
     config.vocab_size = VOCABULARY;
     config.n_layers = LAYERS;
     config.hidden_size = HIDDEN;
     config.n_heads = 2;
     config.max_positions = LENGTH;
-    mb_model_config_make_modern(&config);
-    config.initializer_range = 0.2; /* so that a layer counts */
-    ASSERT_OK(mb_model_new(&config, MB_HEAD_MASKED_LM, 5, &model, &error), error);
+    mb_model *model = new_modern_masked_lm(&config, 0.2); /* so that a layer counts */
     ASSERT_OK(mb_model_set_dtype(model, dtype, true, &error), error);
-    mb_model_config_free(&config);
     const mb_params *params = mb_model_params(model);
     const mb_param *norm = &params->views[mb_params_find(params, "model.final_norm.weight")];
     for (int64_t i = 0; i < norm->count; i++) { /* unlike the other norms */

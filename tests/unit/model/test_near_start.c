@@ -7,16 +7,11 @@ enum { LENGTH = 48, HIDDEN = 96, HEADS = 3, HEAD_SIZE = HIDDEN / HEADS, VOCABULA
 
 static mb_model *new_modern(bool near) {
     mb_model_config config = tiny_config();
-    mb_error error;
-    mb_model *model;
     config.vocab_size = VOCABULARY;
     config.hidden_size = HIDDEN;
     config.n_heads = HEADS;
     config.max_positions = LENGTH;
-    mb_model_config_make_modern(&config);
-    config.initializer_range = 0.02;
-    ASSERT_OK(mb_model_new(&config, MB_HEAD_MASKED_LM, 5, &model, &error), error);
-    mb_model_config_free(&config);
+    mb_model *model = new_modern_masked_lm(&config, 0.02);
     if (near) {
         mb_model_begin_near(model);
     }
