@@ -5,7 +5,8 @@
 #   scripts/bench/downstream.sh MODEL DATA [SET...]
 #
 # DATA has classify/SET/{train,dev,test}.tsv (label<TAB>text, a header line) and pairs/blimp/*.tsv (good<TAB>bad<TAB>term). A SET is
-# sst2, mr, trec, subj, cola or blimp; all of them without one. MINIBERT names the program (build/release/minibert), SEEDS the seeds.
+# sst2, mr, trec, subj, cola or blimp, or of a Chinese model zh-waimai10k; all the English ones without one. MINIBERT names the program
+# (build/release/minibert), SEEDS the seeds.
 # A dev set chooses the epoch; the figure is the test set's, or of sst2 and cola, as is usual, the dev set's.
 set -euo pipefail
 minibert=${MINIBERT:-$(dirname "$0")/../../build/release/minibert}
@@ -51,6 +52,7 @@ for set in "$@"; do
     mr) classify mr accuracy test 5e-4 3 32 ;;
     trec) classify trec accuracy test 3e-4 8 16 ;;
     subj) classify subj accuracy test 3e-4 4 16 ;;
+    zh-waimai10k) classify zh-waimai10k accuracy test 3e-4 3 32 ;;
     cola) classify cola matthews dev 3e-4 4 32 ;;
     blimp) blimp ;;
     *) echo "downstream.sh: no set is called '$set'" >&2; exit 2 ;;

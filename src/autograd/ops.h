@@ -78,11 +78,22 @@ mb_tensor *mb_gather_rows(mb_tape *tape, mb_tensor *x, const int32_t *rows, int6
  * big batch), accumulated micro-batches give exactly the big batch's gradient. */
 mb_tensor *mb_cross_entropy(mb_tape *tape, mb_tensor *logits, const int32_t *targets, double scale);
 
+/* Some of the V classes of an output layer: sampled softmax (Jean et al. 2015, "On using very large target vocabulary for
+ * neural machine translation"). The sum of exp(logit) over all classes is estimated by the sum of exp(logit) / probability over
+ * those that are there (Horvitz and Thompson 1952), which is what a logit larger by -log probability comes to. */
+typedef struct mb_class_sample {
+    int64_t n;
+    const int32_t *classes;     /* (n), ascending; all targets are among them */
+    const mb_real *log_weights; /* (n): -log of the probability that the class is there, 0 of one that always is */
+    const int32_t *places;      /* (V): where in `classes` a class is; of one that is not there anything */
+} mb_class_sample;
+
 /* The masked-LM output: logits = x weight^T + bias (NULL: none) with weight the (V,H) word table, then cross entropy as above,
- * in chunks of rows, so that the (M,V) logits never exist at once. *n_correct (may be NULL) counts rows whose largest logit is
- * the target. The result's gradient must be 1 (it is the loss or a summand of it). */
-mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, const int32_t *targets,
-                                   double scale, int64_t *n_correct);
+ * in chunks of rows, so that the (M,V) logits never exist at once. `sample` NULL: over all classes; else over the sample, whose
+ * classes alone get gradients. *n_correct (may be NULL) counts rows whose largest logit is the target. The result's gradient
+ * must be 1 (it is the loss or a summand of it). */
+mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias,
+                                   const mb_class_sample *sample, const int32_t *targets, double scale, int64_t *n_correct);
 
 /* x (N,H) in mb_real: what leaves a tape of bf16 activations. x itself where it is that. */
 mb_tensor *mb_to_real(mb_tape *tape, mb_tensor *x);

@@ -88,16 +88,18 @@ static mb_tensor *transform_rows(const mb_model *model, mb_tape *tape, mb_tensor
     return transform(model, tape, mb_gather_rows(tape, hidden, rows, n_rows));
 }
 
-mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,
-                                   const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct) {
-    mb_tensor *x = transform_rows(model, tape, hidden, rows, n_masked);
-    return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, targets, scale, n_correct);
+mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const mb_masked_tokens *masked,
+                                   double scale, int64_t *n_correct) {
+    mb_tensor *x = transform_rows(model, tape, hidden, masked->rows, masked->n);
+    return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, masked->sample, masked->targets,
+                                   scale, n_correct);
 }
 
-mb_tensor *mb_model_masked_lm(mb_model *model, mb_tape *tape, const mb_model_input *input, const int32_t *rows,
-                              const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct) {
-    mb_tensor *x = transform(model, tape, mb_model_encode_rows(model, tape, input, rows, n_masked));
-    return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, targets, scale, n_correct);
+mb_tensor *mb_model_masked_lm(mb_model *model, mb_tape *tape, const mb_model_input *input, const mb_masked_tokens *masked,
+                              double scale, int64_t *n_correct) {
+    mb_tensor *x = transform(model, tape, mb_model_encode_rows(model, tape, input, masked->rows, masked->n));
+    return mb_linear_cross_entropy(tape, x, model->embeddings.word, model->heads.decoder_bias, masked->sample, masked->targets,
+                                   scale, n_correct);
 }
 
 mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows) {

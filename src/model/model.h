@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "autograd/ops.h"
 #include "autograd/tape.h"
 #include "minibert/status.h"
 #include "model/config.h"
@@ -118,12 +119,20 @@ mb_tensor *mb_model_encode_rows(mb_model *model, mb_tape *tape, const mb_model_i
                                 int64_t n_rows);
 /* tanh(W h_[CLS] + b): (B,H). The model must have a pooler. */
 mb_tensor *mb_model_pool(mb_model *model, mb_tape *tape, const mb_model_input *input, mb_tensor *hidden);
-/* Masked-LM loss over `n_masked` rows of hidden: scale * sum of -log p(target). Row numbers index packed tokens. */
-mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows,
-                                   const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct);
+/* The masked tokens of a batch. */
+typedef struct mb_masked_tokens {
+    int64_t n;
+    const int32_t *rows;           /* (n): they index packed tokens */
+    const int32_t *targets;        /* (n): the ids that were there */
+    const mb_class_sample *sample; /* of the vocabulary, that the loss is computed over; NULL: all of it */
+} mb_masked_tokens;
+
+/* Masked-LM loss: scale * sum of -log p(target). */
+mb_tensor *mb_model_masked_lm_loss(mb_model *model, mb_tape *tape, mb_tensor *hidden, const mb_masked_tokens *masked,
+                                   double scale, int64_t *n_correct);
 /* The same from the input on; of the last layer only what the loss is made of is computed. */
-mb_tensor *mb_model_masked_lm(mb_model *model, mb_tape *tape, const mb_model_input *input, const int32_t *rows,
-                              const int32_t *targets, int64_t n_masked, double scale, int64_t *n_correct);
+mb_tensor *mb_model_masked_lm(mb_model *model, mb_tape *tape, const mb_model_input *input, const mb_masked_tokens *masked,
+                              double scale, int64_t *n_correct);
 /* Logits (n_rows,V) of the same head, for fill-mask. */
 mb_tensor *mb_model_masked_lm_logits(mb_model *model, mb_tape *tape, mb_tensor *hidden, const int32_t *rows, int64_t n_rows);
 /* Next-sentence logits (B,2); 0 = is next, as in BERT. */

@@ -179,7 +179,8 @@ typedef struct gradient_check {
 static mb_status loss_of(gradient_check *g, double *loss, mb_error *error) {
     const mb_batch *batch = &g->batch;
     mb_step_sums sums;
-    const mb_status status = mb_masked_lm_accumulate(g->model, g->tape, &batch, 1, false, 1, 0, &sums, error);
+    const mb_masked_lm_objective objective = {.seed = 1};
+    const mb_status status = mb_masked_lm_accumulate(g->model, g->tape, &batch, 1, &objective, 0, &sums, error);
     *loss = sums.loss;
     return status;
 }

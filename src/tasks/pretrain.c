@@ -28,10 +28,11 @@ static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_
     if (run->options->budget_seconds > 0) {
         mb_batcher_set_progress(run->train_batcher, run->state->progress);
     }
+    const mb_masked_lm_objective objective = mb_pretrain_objective_at(run, run->state->progress);
     mb_status status = mb_prefetch_next(run->prefetch, n, run->group, error);
-    return status != MB_OK ? status
-                           : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, run->options->nsp,
-                                                     (uint64_t)run->options->seed, run->state->n_batches, sums, error);
+    return status != MB_OK
+               ? status
+               : mb_masked_lm_accumulate(run->model, run->tape, run->group, n, &objective, run->state->n_batches, sums, error);
 }
 
 static mb_status evaluate(void *context, int64_t step, bool final, json_t *record, mb_error *error) {

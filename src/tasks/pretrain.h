@@ -24,6 +24,7 @@ typedef struct mb_pretrain_options {
     int64_t seq_length, batch_size, grad_accum;
     double batch_ramp;                           /* share of the run in which the batch grows; 0: none */
     double depth_ramp;                           /* share of the run with the lower half of the layers; 0: none */
+    double sampled_softmax;                      /* share of the run with a sample of the vocabulary; 0: none */
     double mlm_probability, mlm_probability_end; /* the latter 0: the same to the end */
     int mask_style;                              /* choice */
     bool whole_word_masking, span_masking, nsp;

@@ -8,14 +8,14 @@
 enum { TIMED_STEPS = 3 };
 
 /* Shortest of a few, as nothing but noise makes a step longer. */
-static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, double *update_seconds,
-                           mb_error *error) {
+static mb_status time_step(mb_pretrain_run *run, double progress, const mb_batch *batch, double *step_seconds,
+                           double *update_seconds, mb_error *error) {
+    const mb_masked_lm_objective objective = mb_pretrain_objective_at(run, progress);
     double best_batch = 0, best_update = 0;
     for (int i = 0; i <= TIMED_STEPS; i++) { /* the first warms up */
         mb_step_sums sums = {0};
         const double began = mb_clock_seconds();
-        mb_status status = mb_masked_lm_accumulate(run->model, run->tape, &batch, 1, run->options->nsp,
-                                                   (uint64_t)run->options->seed, i, &sums, error);
+        mb_status status = mb_masked_lm_accumulate(run->model, run->tape, &batch, 1, &objective, i, &sums, error);
         if (status != MB_OK) {
             return status;
         }
@@ -36,12 +36,12 @@ static mb_status time_step(mb_pretrain_run *run, const mb_batch *batch, double *
     return MB_OK;
 }
 
-/* A step while --depth-ramp is under way. */
+/* A step while --depth-ramp and --sampled-softmax are under way. */
 static mb_status time_first_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, mb_error *error) {
     const int32_t depth = mb_model_depth(run->model);
     double update_seconds = 0;
     mb_model_set_depth(run->model, mb_pretrain_depth_at(run, 0));
-    const mb_status status = time_step(run, batch, step_seconds, &update_seconds, error);
+    const mb_status status = time_step(run, 0, batch, step_seconds, &update_seconds, error);
     mb_model_set_depth(run->model, depth);
     return status;
 }
@@ -85,9 +85,9 @@ mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *
                                   .seed = (uint64_t)run->options->seed};
     mb_status status = mb_made_up_batch(&text, &batch, error);
     if (status == MB_OK) {
-        status = time_step(run, &batch, &step_seconds, &update_seconds, error);
+        status = time_step(run, 1, &batch, &step_seconds, &update_seconds, error);
     }
-    if (status == MB_OK && run->options->depth_ramp > 0) {
+    if (status == MB_OK && (run->options->depth_ramp > 0 || run->options->sampled_softmax > 0)) {
         status = time_first_step(run, &batch, &first_step_seconds, error);
     } else {
         first_step_seconds = step_seconds;

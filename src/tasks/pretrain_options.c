@@ -69,9 +69,14 @@ const mb_option mb_pretrain_option_table[] = {
      .max = 1},
     {"depth-ramp", MB_OPTION_REAL, FIELD(depth_ramp), "0", "F",
      .help = "share of the run in which only the lower half of the layers is computed and trained; the others join in as ones "
-             "that add nothing yet (default recipe: 0.4, with a --budget below 10 minutes 0.6); 0: all layers from the start",
+             "that add nothing yet (default recipe: 0.4, with a --budget below 10 minutes 0.75); 0: all layers from the start",
      .min = 0, .max = 1},
-    {"mlm-probability", MB_OPTION_REAL, FIELD(mlm_probability), "0.3", "P", .help = "share of the tokens to predict", .min = 0,
+    {"sampled-softmax", MB_OPTION_REAL, FIELD(sampled_softmax), "0", "F",
+     .help =
+         "share of the run in which the loss is computed over a sample of the vocabulary, about a quarter of it, another for "
+         "every batch (default recipe: 0.9); evaluations are over all of it; 0: so is the loss from the start",
+     .min = 0, .max = 1},
+    {"mlm-probability", MB_OPTION_REAL, FIELD(mlm_probability), "0.4", "P", .help = "share of the tokens to predict", .min = 0,
      .max = 0.9, .exclusive_min = true},
     {"mlm-probability-end", MB_OPTION_REAL, FIELD(mlm_probability_end), "0", "P",
      .help = "the share at the end of the run, reached in a straight line; 0: the same to the end", .min = 0, .max = 0.9},

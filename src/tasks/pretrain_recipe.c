@@ -41,8 +41,9 @@ mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *o, m
     }
     if (status == MB_OK && o->recipe == RECIPE_DEFAULT && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT) {
         status = mb_option_set_default(set, "init-attention", "near", error);
-        status = status == MB_OK ? mb_option_set_default(set, "depth-ramp", is_short(o->budget_seconds) ? "0.6" : "0.4", error)
+        status = status == MB_OK ? mb_option_set_default(set, "depth-ramp", is_short(o->budget_seconds) ? "0.75" : "0.4", error)
                                  : status;
+        status = status == MB_OK ? mb_option_set_default(set, "sampled-softmax", "0.9", error) : status;
     }
     if (status == MB_OK && o->recipe == RECIPE_CLASSIC) {
         status = apply(set, MB_RECIPE_CLASSIC, error);
@@ -69,19 +70,22 @@ bool mb_pretrain_is_usual(const mb_pretrain_options *o) {
 }
 
 void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
-    char end[32] = "", ramp[96] = "", depth[96] = "";
+    char end[32] = "", ramp[96] = "", depth[96] = "", sample[96] = "";
     if (o->batch_ramp > 0) {
         snprintf(ramp, sizeof ramp, " (a quarter of it at first, whole after %g%% of the run)", 100 * o->batch_ramp);
     }
     if (o->depth_ramp > 0) {
         snprintf(depth, sizeof depth, ", half the layers for %g%% of the run", 100 * o->depth_ramp);
     }
+    if (o->sampled_softmax > 0) {
+        snprintf(sample, sizeof sample, ", a sample of the vocabulary for %g%%", 100 * o->sampled_softmax);
+    }
     if (o->mlm_probability_end > 0) {
         snprintf(end, sizeof end, " to %g%%", 100 * o->mlm_probability_end);
     }
     mb_job_message(job, MB_LEVEL_INFO,
                    "recipe: %s%s, %s at %g, %s, batch %" PRId64 "x%" PRId64
-                   "%s, %g%%%s masked, dropout %g%s%s%s (--recipe, or one flag each)",
+                   "%s, %g%%%s masked, dropout %g%s%s%s%s (--recipe, or one flag each)",
                    mb_pretrain_recipe_names[o->recipe],
                    o->init != NULL                   ? ""
                    : o->arch == MB_LAYOUT_MODERNBERT ? ", modern"
@@ -89,5 +93,5 @@ void mb_pretrain_tell_recipe(const mb_pretrain_options *o, const mb_job *job) {
                    mb_optimizer_names[o->optimizer], o->lr, mb_schedule_names[o->lr_schedule], o->batch_size * o->grad_accum,
                    o->seq_length, ramp, 100 * o->mlm_probability, end, o->dropout,
                    mb_pretrain_embeddings_are(o, "skipgram") ? ", embeddings from Skip-Gram" : "",
-                   o->init_attention == MB_PRETRAIN_ATTENTION_NEAR ? ", attention to what is near" : "", depth);
+                   o->init_attention == MB_PRETRAIN_ATTENTION_NEAR ? ", attention to what is near" : "", depth, sample);
 }

@@ -39,6 +39,7 @@ typedef struct mb_pretrain_run {
     double begun_seconds;   /* what the embeddings took before the first step: part of a --budget */
 
     mb_model *model;
+    mb_class_sampler *sampler; /* NULL without --sampled-softmax */
     mb_optimizer optimizer;
     mb_tape *tape, *inference;
     mb_prefetch *prefetch;
@@ -56,6 +57,8 @@ void mb_pretrain_cut_batches(mb_pretrain_run *run);
 int32_t mb_pretrain_parts_at(const mb_pretrain_run *run, double progress);
 /* How many of the layers a step computes when `progress` of the run is over: all, unless --depth-ramp is under way. */
 int32_t mb_pretrain_depth_at(const mb_pretrain_run *run, double progress);
+/* What a step minimises when `progress` of the run is over. */
+mb_masked_lm_objective mb_pretrain_objective_at(const mb_pretrain_run *run, double progress);
 /* Whether the run is one of those whose usual loss was measured: a new tiny or mini of the default recipe. */
 bool mb_pretrain_is_usual(const mb_pretrain_options *options);
 /* One line: what the run is made with, whoever chose it. */

@@ -124,6 +124,14 @@ int32_t mb_pretrain_depth_at(const mb_pretrain_run *run, double progress) {
     return progress < run->options->depth_ramp ? (n_layers + 1) / 2 : n_layers;
 }
 
+mb_masked_lm_objective mb_pretrain_objective_at(const mb_pretrain_run *run, double progress) {
+    return (mb_masked_lm_objective){
+        .next_sentence = run->options->nsp,
+        .seed = (uint64_t)run->options->seed,
+        .sampler = progress < run->options->sampled_softmax ? run->sampler : NULL,
+    };
+}
+
 mb_status mb_pretrain_data(mb_pretrain_run *run, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     const bool own_valid = o->valid.n > 0;
@@ -248,6 +256,16 @@ static mb_status begin_embeddings(mb_pretrain_run *run, mb_error *error) {
     return status;
 }
 
+/* By how often pieces occur in the text; a dry run has none. */
+static mb_status make_sampler(mb_pretrain_run *run, mb_error *error) {
+    const size_t n = (size_t)mb_model_get_config(run->model)->vocab_size;
+    uint64_t *counts = run->options->dry_run ? calloc(n, sizeof *counts) : mb_shard_count_ids(&run->train);
+    const mb_status status =
+        counts == NULL ? out_of_memory(error) : mb_class_sampler_new(counts, (int64_t)n, &run->sampler, error);
+    free(counts);
+    return status;
+}
+
 mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *error) {
     const mb_pretrain_options *o = run->options;
     const mb_head head = o->nsp ? MB_HEAD_PRETRAINING : MB_HEAD_MASKED_LM;
@@ -260,6 +278,9 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
         if (status == MB_OK && o->depth_ramp > 0) {
             mb_model_begin_shallow(run->model, mb_pretrain_depth_at(run, 0));
         }
+    }
+    if (status == MB_OK && o->sampled_softmax > 0) {
+        status = make_sampler(run, error);
     }
     if (status != MB_OK) {
         return status;
@@ -304,6 +325,7 @@ void mb_pretrain_run_free(mb_pretrain_run *run) {
     mb_tape_free(run->tape);
     mb_tape_free(run->inference);
     mb_optimizer_free(&run->optimizer);
+    mb_class_sampler_free(run->sampler);
     mb_model_free(run->model);
     mb_batcher_free(run->train_batcher);
     mb_batcher_free(run->valid_batcher);

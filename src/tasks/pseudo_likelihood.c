@@ -67,7 +67,8 @@ static mb_status score_copies(scorer *s, int32_t first, int32_t n_copies, double
     };
     mb_tape_begin(s->tape, 0, 0);
     mb_tensor *hidden = mb_model_encode(s->m->model, s->tape, &input, NULL);
-    const mb_tensor *loss = mb_model_masked_lm_loss(s->m->model, s->tape, hidden, s->rows, s->targets, n_copies, 1, NULL);
+    const mb_masked_tokens masked = {.n = n_copies, .rows = s->rows, .targets = s->targets};
+    const mb_tensor *loss = mb_model_masked_lm_loss(s->m->model, s->tape, hidden, &masked, 1, NULL);
     if (loss == NULL) {
         return out_of_memory(error);
     }

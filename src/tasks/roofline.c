@@ -211,7 +211,7 @@ static mb_status set_up(bench *b, const mb_check_options *o, bool bf16, mb_error
     const mb_made_up_text text = {.n_sequences = (int32_t)o->batch_size,
                                   .length = (int32_t)o->seq_length,
                                   .vocab_size = (int32_t)o->vocab_size,
-                                  .mlm_probability = modern ? 0.3 : 0.15,
+                                  .mlm_probability = modern ? 0.4 : 0.15,
                                   .seed = (uint64_t)o->seed};
     status = status == MB_OK ? mb_made_up_batch(&text, &b->batch, error) : status;
     b->tape = mb_tape_new(true);
@@ -234,8 +234,9 @@ static mb_status run_step(bench *b, int64_t step, double *seconds, mb_error *err
     mb_params *params = mb_model_params(b->model);
     const double n = (double)params->count;
     mb_step_sums sums;
+    const mb_masked_lm_objective objective = {.seed = 1};
     const double began = b->meter.last = mb_clock_seconds();
-    const mb_status status = mb_masked_lm_accumulate(b->model, b->tape, &batch, 1, false, 1, step, &sums, error);
+    const mb_status status = mb_masked_lm_accumulate(b->model, b->tape, &batch, 1, &objective, step, &sums, error);
     if (status != MB_OK) {
         return status;
     }

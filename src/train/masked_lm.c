@@ -17,20 +17,23 @@ static mb_status memory_error(mb_error *error) {
 }
 
 /* The masked-LM loss; *logits: of the next sentence, where that is asked. It reads [CLS] too, so that all rows are computed. */
-static mb_tensor *losses(mb_model *model, mb_tape *tape, const mb_model_input *input, const mb_batch *batch, bool next_sentence,
-                         double scale, int64_t *n_correct, mb_tensor **logits) {
+static mb_tensor *losses(mb_model *model, mb_tape *tape, const mb_model_input *input, const mb_masked_tokens *masked,
+                         bool next_sentence, double scale, int64_t *n_correct, mb_tensor **logits) {
     if (!next_sentence) {
-        return mb_model_masked_lm(model, tape, input, batch->masked_rows, batch->masked_targets, batch->n_masked, scale,
-                                  n_correct);
+        return mb_model_masked_lm(model, tape, input, masked, scale, n_correct);
     }
     mb_tensor *hidden = mb_model_encode(model, tape, input, NULL);
     *logits = mb_model_next_sentence_logits(model, tape, input, hidden);
-    return mb_model_masked_lm_loss(model, tape, hidden, batch->masked_rows, batch->masked_targets, batch->n_masked, scale,
-                                   n_correct);
+    return mb_model_masked_lm_loss(model, tape, hidden, masked, scale, n_correct);
+}
+
+static mb_masked_tokens masked_of(const mb_batch *batch) {
+    return (mb_masked_tokens){.n = batch->n_masked, .rows = batch->masked_rows, .targets = batch->masked_targets};
 }
 
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
-                                  bool next_sentence, uint64_t seed, int64_t first, mb_step_sums *sums, mb_error *error) {
+                                  const mb_masked_lm_objective *objective, int64_t first, mb_step_sums *sums, mb_error *error) {
+    const bool next_sentence = objective->next_sentence;
     *sums = (mb_step_sums){.n_batches = n_batches};
     int64_t n_sequences = 0;
     for (int32_t i = 0; i < n_batches; i++) {
@@ -41,10 +44,16 @@ mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch
     for (int32_t i = 0; i < n_batches; i++) {
         const mb_batch *batch = batches[i];
         const mb_model_input input = input_of(batch);
+        const uint64_t number = (uint64_t)first + (uint64_t)i;
+        mb_masked_tokens masked = masked_of(batch);
+        if (objective->sampler != NULL) {
+            masked.sample = mb_class_sampler_draw(objective->sampler, objective->seed, number, masked.targets, masked.n);
+        }
         int64_t n_correct = 0;
-        mb_tape_begin(tape, seed, (uint64_t)first + (uint64_t)i);
+        mb_tape_begin(tape, objective->seed, number);
         mb_tensor *logits = NULL; /* of the next sentence */
-        mb_tensor *loss = losses(model, tape, &input, batch, next_sentence, 1.0 / (double)sums->n_targets, &n_correct, &logits);
+        mb_tensor *loss =
+            losses(model, tape, &input, &masked, next_sentence, 1.0 / (double)sums->n_targets, &n_correct, &logits);
         if (next_sentence) {
             loss = mb_add(tape, loss, mb_cross_entropy(tape, logits, batch->next_sentence, 1.0 / (double)n_sequences));
         }
@@ -70,7 +79,7 @@ const char *mb_masked_lm_stage(double loss, double unigram_entropy) {
 }
 
 bool mb_masked_lm_usual(double unigram_entropy, int64_t n_tokens, double fallen, double *low, double *high) {
-    static const double of_entropy = 0.70, exponent = 0.08, gain_of_falling = 0.10, margin = 0.12;
+    static const double of_entropy = 0.77, exponent = 0.08, gain_of_falling = 0.06, margin = 0.12;
     enum { FEWEST = 400000, MOST = 40000000 };
     if (!(unigram_entropy > 0) || n_tokens < FEWEST || n_tokens > MOST) {
         return false;
@@ -95,7 +104,8 @@ static mb_status add_batch(mb_model *model, mb_tape *tape, const mb_batch *batch
     int64_t n_correct = 0;
     mb_tape_begin(tape, 0, 0);
     mb_tensor *logits = NULL, *next_loss = NULL;
-    mb_tensor *loss = losses(model, tape, &input, batch, next_sentence, 1.0 / (double)batch->n_masked, &n_correct, &logits);
+    const mb_masked_tokens masked = masked_of(batch);
+    mb_tensor *loss = losses(model, tape, &input, &masked, next_sentence, 1.0 / (double)batch->n_masked, &n_correct, &logits);
     if (loss == NULL) {
         return memory_error(error);
     }

@@ -7,13 +7,21 @@
 #include "data/batch.h"
 #include "minibert/status.h"
 #include "model/model.h"
+#include "train/class_sampler.h"
 #include "train/trainer.h"
+
+typedef struct mb_masked_lm_objective {
+    bool next_sentence;
+    uint64_t seed;             /* of dropout masks and samples */
+    mb_class_sampler *sampler; /* the loss is computed over a sample of the vocabulary; NULL: over all of it */
+} mb_masked_lm_objective;
 
 /* Forward and backward of one optimizer step over `n_batches` micro-batches. Every micro-batch is scaled by one over the
  * targets of the whole group, so that the gradient is that of one big batch, whatever each holds. `first`: the number of the
- * first micro-batch, counted from the start of the run; dropout masks depend on (seed, number). `sums` is overwritten. */
+ * first micro-batch, counted from the start of the run; dropout masks and samples depend on (seed, number). `sums` is
+ * overwritten. */
 mb_status mb_masked_lm_accumulate(mb_model *model, mb_tape *tape, const mb_batch *const *batches, int32_t n_batches,
-                                  bool next_sentence, uint64_t seed, int64_t first, mb_step_sums *sums, mb_error *error);
+                                  const mb_masked_lm_objective *objective, int64_t first, mb_step_sums *sums, mb_error *error);
 
 /* A masked-LM model measured on batches with fixed masks. */
 typedef struct mb_masked_lm_score {

@@ -54,13 +54,14 @@ static void symmetric_product(int64_t n, const mb_real *a, const mb_real *b, mb_
 }
 
 /* r = a I + b g + c g2 */
-static void polynomial(int64_t n, const mb_real *restrict g, const mb_real *restrict g2, mb_real *restrict r) {
+static void polynomial(int64_t n, mb_muon_quintic p, const mb_real *restrict g, const mb_real *restrict g2,
+                       mb_real *restrict r) {
 #pragma omp simd
     for (int64_t i = 0; i < n * n; i++) {
-        r[i] = mb_muon_b * g[i] + mb_muon_c * g2[i];
+        r[i] = p.b * g[i] + p.c * g2[i];
     }
     for (int64_t i = 0; i < n; i++) {
-        r[i * n + i] += mb_muon_a;
+        r[i * n + i] += p.a;
     }
 }
 
@@ -74,7 +75,7 @@ double mb_muon_norm(const mb_real *x, int64_t n) {
 }
 
 /* The step x' = (a I + b G + c G^2) x with G = x x^T takes G to G' = R G R, R = a I + b G + c G^2, and every R and G is a
- * polynomial in the first G, so that they commute. So five steps are products of small symmetric matrices alone, and x is
+ * polynomial in the first G, so that they commute. So the steps are products of small symmetric matrices alone, and x is
  * multiplied once, by the product of all R: for a (256,1024) matrix half the arithmetic of the steps as they are written. */
 void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
                            mb_real *scratch) {
@@ -84,7 +85,7 @@ void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_r
     gram(rows, columns, x, (mb_real)(1 / (length * length)), g);
     for (int step = 0; step < MB_MUON_STEPS; step++) {
         symmetric_product(n, g, g, t);
-        polynomial(n, g, t, step == 0 ? q : r);
+        polynomial(n, mb_muon_steps[step], g, t, step == 0 ? q : r);
         if (step + 1 < MB_MUON_STEPS) { /* g = r g r */
             const mb_real *factor = step == 0 ? q : r;
             symmetric_product(n, g, factor, t);

@@ -25,15 +25,26 @@ typedef struct mb_muon {
     int64_t slot_elements;
 } mb_muon;
 
-/* Jordan's quintic: p(s) = a s + b s^3 + c s^5, steep at 0 and near 1 around 1. */
-static const mb_real mb_muon_a = (mb_real)3.4445, mb_muon_b = (mb_real)-4.7750, mb_muon_c = (mb_real)2.0315;
-enum { MB_MUON_STEPS = 5 };
+/* Quintics p(s) = a s + b s^3 + c s^5, one a step: each takes its interval of singular values as near to 1 as one of its kind
+ * can (Amsel et al. 2025, "The Polar Express"), the first one [0.01, 1.02], which is 2% wider than what there is, as bf16
+ * rounds. Together they do in three steps what Jordan's one quintic does in five (scripts/golden/muon.py computes them,
+ * scripts/ablate/RESULTS.md compares). */
+enum { MB_MUON_STEPS = 3 };
+typedef struct mb_muon_quintic {
+    mb_real a, b, c;
+} mb_muon_quintic;
+static const mb_muon_quintic mb_muon_steps[MB_MUON_STEPS] = {
+    {(mb_real)7.9424, (mb_real)-22.2873, (mb_real)15.8239},
+    {(mb_real)3.5875, (mb_real)-2.5845, (mb_real)0.4893},
+    {(mb_real)2.6604, (mb_real)-1.9134, (mb_real)0.4194},
+};
 
 /* Elements of scratch that a matrix needs, which begins at a multiple of 64 bytes. */
 int64_t mb_muon_scratch_elements(int64_t rows, int64_t columns);
 int64_t mb_muon_bf16_scratch_elements(int64_t rows, int64_t columns);
-/* out = keep * out + scale * NS(x), on the calling thread. NS: five Newton-Schulz steps with Jordan's coefficients, which bring
- * every singular value that is not tiny to about 1 (between 0.68 and 1.13). x and out: (rows, columns). */
+/* out = keep * out + scale * NS(x), on the calling thread. NS: Newton-Schulz steps by the quintics above, which bring every
+ * singular value that is not tiny to about 1 (from 0.01 of the length of x on to between 0.71 and 1.29). x and out: (rows,
+ * columns). */
 void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
                            mb_real *scratch);
 /* The same with products of bf16 numbers (muon_bf16.c). */

@@ -81,7 +81,7 @@ static void symmetric_product(int64_t n, int64_t depth, const mb_bf16 *a, const 
 /* What a step makes of a block of (step x): scale (a x + step x), to the next x or, at the end, to `out`. */
 typedef struct step_sink {
     const work *w;
-    mb_real scale, keep;
+    mb_real scale, keep, a;
     mb_real *out; /* (rows,columns), NULL: next */
     int64_t rows, columns;
 } step_sink;
@@ -124,7 +124,7 @@ static void store_step(void *context, const float *sums, int64_t row, int64_t n_
         mb_bf16_read(s->w->x + (row + i) * k + column, BLOCK, x);
 #pragma omp simd
         for (int64_t j = 0; j < BLOCK; j++) {
-            values[i * BLOCK + j] = scale * (mb_muon_a * x[j] + (mb_real)sums[i * BLOCK + j]);
+            values[i * BLOCK + j] = scale * (s->a * x[j] + (mb_real)sums[i * BLOCK + j]);
         }
         if (!s->out) {
             mb_bf16_write(values + i * BLOCK, BLOCK, s->w->next + (row + i) * k + column);
@@ -142,6 +142,7 @@ void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x,
     const mb_bf16_factor given = {.data = x, .stride = columns, .transposed = rows > columns, .is_real = true};
     mb_bf16_unfold(&given, rows < columns ? rows : columns, rows < columns ? columns : rows, w.k, w.x);
     for (int i = 0; i < MB_MUON_STEPS; i++) {
+        const mb_muon_quintic p = mb_muon_steps[i];
         const double first = i == 0 ? 1 / length : 1; /* x begins as x / |x| */
         const mb_bf16_factor transpose = {.data = w.x, .stride = w.k, .transposed = true};
         mb_bf16_pack(&transpose, w.k, w.n, w.k, w.packed);
@@ -149,13 +150,14 @@ void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x,
         const mb_bf16_factor gram = {.data = w.gram, .stride = w.n};
         mb_bf16_pack(&gram, w.n, w.n, w.n, w.packed);
         symmetric_product(w.n, w.n, w.gram, w.packed,
-                          (symmetric_sink){.c = w.step, .more = w.gram, .alpha = mb_muon_c, .beta = mb_muon_b});
+                          (symmetric_sink){.c = w.step, .more = w.gram, .alpha = (float)p.c, .beta = (float)p.b});
         const mb_bf16_factor itself = {.data = w.x, .stride = w.k}, step = {.data = w.step, .stride = w.n};
         mb_bf16_pack(&itself, w.n, w.k, w.n, w.packed);
         const bool last = i + 1 == MB_MUON_STEPS;
         step_sink sink = {.w = &w,
                           .scale = (mb_real)((last ? (double)scale : 1) * first),
                           .keep = keep,
+                          .a = p.a,
                           .out = last ? out : NULL,
                           .rows = rows,
                           .columns = columns};

@@ -26,7 +26,7 @@ make_texts 1 2000 | cut -f 2 | awk '{ print } NR % 4 == 0 { print "" }' > corpus
 # Layers 0 and 2 see all of a sequence, 1 and 3 what is at most two tokens away.
 modern=(--corpus corpus.txt --recipe classic --arch modern --layers 4 --hidden 64 --heads 2 --intermediate 64 --global-attn-every-n-layers 2
     --local-attention 4 --seq-length 32 --batch-size 16 --vocab-size 150 --optimizer muon --lr 1e-2 --dropout 0.05
-    --depth-ramp 0.8 --threads 1)
+    --depth-ramp 0.8 --sampled-softmax 0.8 --threads 1)
 run pretrain "${modern[@]}" --out model --steps 300 --save-every 200 --keep 9 > /dev/null
 cp -r model resumed
 rm -r resumed/checkpoints/step-00000300 resumed/model.safetensors

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "autograd/ops/linear_cross_entropy_bf16.h"
+#include "autograd/ops/linear_cross_entropy.h"
 #include "tensor/gemm_packed.h"
 #include "tensor/rows.h"
 #include "tensor/vmath.h"
@@ -254,8 +254,8 @@ static void linear_cross_entropy_backward(mb_tape *tape, mb_node *node) {
 
 static const mb_op linear_cross_entropy_op = {"linear_cross_entropy", linear_cross_entropy_backward};
 
-mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias, const int32_t *targets,
-                                   double scale, int64_t *n_correct) {
+mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weight, mb_tensor *bias,
+                                   const mb_class_sample *sample, const int32_t *targets, double scale, int64_t *n_correct) {
     if (mb_tape_status(tape) != MB_OK) {
         return NULL;
     }
@@ -284,7 +284,12 @@ mb_tensor *mb_linear_cross_entropy(mb_tape *tape, mb_tensor *x, mb_tensor *weigh
         p.dbias = mb_tape_grad(tape, bias, &beta);
     }
     if (mb_tape_status(tape) == MB_OK) {
-        (x->dtype == MB_BF16 ? mb_lce_bf16 : chunks)(tape, &p);
+        void (*const compute)(mb_tape *, const mb_lce_problem *) = x->dtype == MB_BF16 ? mb_lce_bf16 : chunks;
+        if (sample != NULL) {
+            mb_lce_sampled(tape, &p, sample, compute);
+        } else {
+            compute(tape, &p);
+        }
     }
     if (mb_tape_status(tape) != MB_OK) {
         return NULL;

@@ -1,4 +1,4 @@
-#include "autograd/ops/linear_cross_entropy_bf16.h"
+#include "autograd/ops/linear_cross_entropy.h"
 
 #include "autograd/ops/packed_weight.h"
 #include "tensor/vmath.h"

@@ -1,4 +1,5 @@
-/* The masked-LM output layer on more rows than a chunk and more classes than a slice, fp32 and bf16, against sums in double. */
+/* The masked-LM output layer on more rows than a chunk and more classes than a slice, over all classes and over a sample, fp32
+ * and bf16, against sums in double. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <omp.h>
@@ -36,8 +37,9 @@ typedef struct expected {
     int64_t n_correct;
 } expected;
 
-static expected reference(const mb_real *x, const mb_real *w, const mb_real *bias, const int32_t *targets, int64_t n_rows,
-                          double scale) {
+/* A class that is not in the sample has the log weight -infinity. */
+static expected reference(const mb_real *x, const mb_real *w, const mb_real *bias, const double *log_weights,
+                          const int32_t *targets, int64_t n_rows, double scale) {
     expected e = {.dx = calloc((size_t)(n_rows * WIDTH), sizeof(double)),
                   .dweight = calloc(N_CLASSES * WIDTH, sizeof(double)),
                   .dbias = calloc(N_CLASSES, sizeof(double))};
@@ -45,7 +47,7 @@ static expected reference(const mb_real *x, const mb_real *w, const mb_real *bia
     for (int64_t i = 0; i < n_rows; i++) {
         double max = -INFINITY, sum = 0;
         for (int64_t v = 0; v < N_CLASSES; v++) {
-            logits[v] = (double)bias[v];
+            logits[v] = (double)bias[v] + log_weights[v];
             for (int64_t j = 0; j < WIDTH; j++) {
                 logits[v] += (double)x[i * WIDTH + j] * (double)w[v * WIDTH + j];
             }
@@ -78,15 +80,33 @@ static double distance(const mb_real *a, const double *b, int64_t n) {
     return sqrt(off / length);
 }
 
-static void check(int64_t n_rows, bool bf16, double tolerance) {
+/* `sampled`: over a third of the classes and the targets, of which every other one counts twice. */
+static void check(int64_t n_rows, bool bf16, bool sampled, double tolerance) {
     mb_real *x = random_reals(n_rows * WIDTH, 1, 4), *w = random_reals(N_CLASSES * WIDTH, 2, 4),
             *bias = random_reals(N_CLASSES, 3, 2);
     int32_t *targets = malloc((size_t)n_rows * sizeof *targets);
     for (int64_t i = 0; i < n_rows; i++) {
         targets[i] = (int32_t)((i * 389 + 17) % N_CLASSES);
     }
+    double log_weights[N_CLASSES];
+    mb_real sample_weights[N_CLASSES];
+    int32_t classes[N_CLASSES], places[N_CLASSES];
+    mb_class_sample sample = {.classes = classes, .log_weights = sample_weights, .places = places};
+    for (int32_t v = 0; v < N_CLASSES; v++) {
+        bool there = !sampled || v % 3 == 0;
+        for (int64_t i = 0; i < n_rows; i++) {
+            there |= targets[i] == v;
+        }
+        places[v] = -1; /* nobody may ask */
+        log_weights[v] = there ? (sampled && v % 2 == 0 ? log(2) : 0) : -INFINITY;
+        if (there) {
+            places[v] = (int32_t)sample.n;
+            sample_weights[sample.n] = (mb_real)log_weights[v];
+            classes[sample.n++] = v;
+        }
+    }
     const double scale = 1.0 / (double)n_rows;
-    const expected e = reference(x, w, bias, targets, n_rows, scale);
+    const expected e = reference(x, w, bias, log_weights, targets, n_rows, scale);
     mb_tape *tape = mb_tape_new(true);
     mb_tape_begin(tape, 0, 0);
     mb_tape_set_dtype(tape, bf16 ? MB_BF16 : MB_F32);
@@ -103,7 +123,7 @@ static void check(int64_t n_rows, bool bf16, double tolerance) {
         memcpy(in->data, x, (size_t)(n_rows * WIDTH) * sizeof *x);
     }
     int64_t n_correct = -1;
-    mb_tensor *loss = mb_linear_cross_entropy(tape, in, &weight, &b, targets, scale, &n_correct);
+    mb_tensor *loss = mb_linear_cross_entropy(tape, in, &weight, &b, sampled ? &sample : NULL, targets, scale, &n_correct);
     cr_assert_not_null(loss);
     cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
     mb_real *dx = malloc((size_t)(n_rows * WIDTH) * sizeof *dx);
@@ -132,8 +152,16 @@ static void check(int64_t n_rows, bool bf16, double tolerance) {
 
 Test(linear_cross_entropy, of_many_rows_and_classes) {
     omp_set_num_threads(3);
-    check(300, false, 1e-5); /* three chunks in fp32, the last one no multiple of a panel */
-    check(9, false, 1e-5);
-    check(900, true, 1e-2); /* two in bf16 */
-    check(40, true, 1e-2);
+    check(300, false, false, 1e-5); /* three chunks in fp32, the last one no multiple of a panel */
+    check(9, false, false, 1e-5);
+    check(900, true, false, 1e-2); /* two in bf16 */
+    check(40, true, false, 1e-2);
+}
+
+Test(linear_cross_entropy, of_a_sample_of_the_classes) {
+    omp_set_num_threads(3);
+    check(130, false, true, 1e-5);
+    check(9, false, true, 1e-5);
+    check(130, true, true, 1e-2);
+    check(40, true, true, 1e-2);
 }

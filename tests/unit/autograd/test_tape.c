@@ -64,7 +64,7 @@ static mb_tensor *loss_of(network *net, mb_tape *tape, double dropout) {
     bias.data = zeros;
     bias.grad = bias_grad;
     bias.is_parameter = true;
-    return mb_linear_cross_entropy(tape, h, &net->parameters[8], &bias, net->targets, 1.0 / N, NULL);
+    return mb_linear_cross_entropy(tape, h, &net->parameters[8], &bias, NULL, net->targets, 1.0 / N, NULL);
 }
 
 Test(tape, loss_and_gradients_do_not_depend_on_the_number_of_threads) {

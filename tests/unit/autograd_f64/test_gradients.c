@@ -170,7 +170,15 @@ static mb_tensor *build_cross_entropy(mb_tape *t, mb_tensor **in) {
     return mb_cross_entropy(t, in[0], targets, 0.37);
 }
 static mb_tensor *build_linear_cross_entropy(mb_tape *t, mb_tensor **in) {
-    return mb_linear_cross_entropy(t, in[0], in[1], in[2], targets, 0.37, NULL);
+    return mb_linear_cross_entropy(t, in[0], in[1], in[2], NULL, targets, 0.37, NULL);
+}
+/* Four of five classes, of which one that is no target weighs three times as much. */
+static const int32_t sampled_targets[] = {1, 0, 4, 4, 1, 0, 1};
+static mb_tensor *build_sampled_cross_entropy(mb_tape *t, mb_tensor **in) {
+    static const int32_t classes[] = {0, 1, 3, 4}, places[] = {0, 1, -1, 2, 3};
+    static const mb_real log_weights[] = {0, 0, (mb_real)1.0986122886681098, 0};
+    return mb_linear_cross_entropy(t, in[0], in[1], in[2], &(mb_class_sample){4, classes, log_weights, places}, sampled_targets,
+                                   0.37, NULL);
 }
 static mb_tensor *build_add(mb_tape *t, mb_tensor **in) {
     return mb_add(t, in[0], in[1]);
@@ -216,6 +224,7 @@ static const gradient_case cases[] = {
     {"gather_rows", "a row twice", 1, {{5, 3}}, build_gather},
     {"cross_entropy", "five classes", 1, {{7, 5}}, build_cross_entropy},
     {"linear_cross_entropy", "tied output", 3, {{7, 4}, {5, 4}, {5}}, build_linear_cross_entropy},
+    {"linear_cross_entropy", "a sample of the classes", 3, {{7, 4}, {5, 4}, {5}}, build_sampled_cross_entropy},
     {"add", "two inputs", 2, {{3, 4}, {3, 4}}, build_add},
 };
 enum { N_CASES = sizeof cases / sizeof *cases };

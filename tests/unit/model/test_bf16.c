@@ -59,9 +59,11 @@ static double loss_and_gradients(mb_model *model, mb_head head, mb_real *grads) 
     double sum = 0;
     for (uint64_t draw = 0; draw < N_DRAWS; draw++) {
         mb_tape_begin(tape, 7, draw);
-        mb_tensor *loss = head == MB_HEAD_CLASSIFIER
-                              ? mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 0.25)
-                              : mb_model_masked_lm(model, tape, &input, masked_rows, targets, N_MASKED, 1.0 / N_MASKED, NULL);
+        mb_tensor *loss =
+            head == MB_HEAD_CLASSIFIER
+                ? mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 0.25)
+                : mb_model_masked_lm(model, tape, &input, &(mb_masked_tokens){N_MASKED, masked_rows, targets, NULL},
+                                     1.0 / N_MASKED, NULL);
         cr_assert_not_null(loss);
         sum += (double)mb_tensor_real(loss)[0];
         cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);

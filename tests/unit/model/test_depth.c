@@ -36,7 +36,8 @@ static double run(mb_model *model, mb_tape *tape) {
     const mb_model_input input = {
         .n_tokens = LENGTH, .ids = ids, .sequences = {.n = 1, .offsets = offsets, .max_length = LENGTH}};
     mb_tape_begin(tape, 0, 0);
-    mb_tensor *loss = mb_model_masked_lm(model, tape, &input, masked, targets, N_MASKED, 1.0 / N_MASKED, &n_correct);
+    mb_tensor *loss = mb_model_masked_lm(model, tape, &input, &(mb_masked_tokens){N_MASKED, masked, targets, NULL},
+                                         1.0 / N_MASKED, &n_correct);
     const double value = (double)mb_tensor_real(loss)[0];
     cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);
     return value;

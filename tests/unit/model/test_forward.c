@@ -136,12 +136,14 @@ Test(forward, masked_lm_loss_is_the_cross_entropy_of_the_logits) {
         }
         expected_correct += best == targets[i];
     }
-    const mb_tensor *loss = mb_model_masked_lm_loss(model, tape, hidden, rows, targets, 4, 0.25, &n_correct);
+    const mb_tensor *loss =
+        mb_model_masked_lm_loss(model, tape, hidden, &(mb_masked_tokens){4, rows, targets, NULL}, 0.25, &n_correct);
     const mb_tensor *direct = mb_cross_entropy(tape, logits, targets, 0.25);
     cr_expect_float_eq(mb_tensor_real(loss)[0], mb_tensor_real(direct)[0], 1e-5);
     cr_expect_eq(n_correct, expected_correct);
     int64_t n_correct_of_rows = 0;
-    const mb_tensor *of_rows = mb_model_masked_lm(model, tape, &input, rows, targets, 4, 0.25, &n_correct_of_rows);
+    const mb_tensor *of_rows =
+        mb_model_masked_lm(model, tape, &input, &(mb_masked_tokens){4, rows, targets, NULL}, 0.25, &n_correct_of_rows);
     cr_expect_float_eq(mb_tensor_real(of_rows)[0], mb_tensor_real(direct)[0], 1e-5);
     cr_expect_eq(n_correct_of_rows, expected_correct);
     mb_tape_free(tape);

@@ -112,7 +112,8 @@ static void check_pretraining(const char *golden_path, mb_activation activation)
     check_tensor(&golden, "hidden.1", all_hidden[1], logits_tolerance);
     check_tensor(&golden, "hidden.2", all_hidden[2], logits_tolerance);
     check_tensor(&golden, "masked_lm_logits", mb_model_masked_lm_logits(model, tape, hidden, rows, n_masked), logits_tolerance);
-    mb_tensor *masked_lm = mb_model_masked_lm_loss(model, tape, hidden, rows, targets, n_masked, 1.0 / (double)n_masked, NULL);
+    mb_tensor *masked_lm = mb_model_masked_lm_loss(model, tape, hidden, &(mb_masked_tokens){n_masked, rows, targets, NULL},
+                                                   1.0 / (double)n_masked, NULL);
     check_tensor(&golden, "masked_lm_loss", masked_lm, logits_tolerance);
     mb_tensor *next_logits = mb_model_next_sentence_logits(model, tape, &input, hidden);
     check_tensor(&golden, "next_sentence_logits", next_logits, logits_tolerance);
@@ -205,10 +206,12 @@ Test(model_golden, modernbert) {
         mb_tensor *logits = mb_model_masked_lm_logits(model, tape, hidden, rows, n_masked);
         check_tensor(&golden, "masked_lm_logits", logits, logits_tolerance);
         check_tensor(&golden, "loss",
-                     mb_model_masked_lm_loss(model, tape, hidden, rows, targets, n_masked, 1.0 / (double)n_masked, NULL),
+                     mb_model_masked_lm_loss(model, tape, hidden, &(mb_masked_tokens){n_masked, rows, targets, NULL},
+                                             1.0 / (double)n_masked, NULL),
                      logits_tolerance);
         memset(mb_model_params(model)->grads, 0, (size_t)mb_model_params(model)->count * sizeof(mb_real));
-        mb_tensor *loss = mb_model_masked_lm(model, tape, &input, rows, targets, n_masked, 1.0 / (double)n_masked, NULL);
+        mb_tensor *loss = mb_model_masked_lm(model, tape, &input, &(mb_masked_tokens){n_masked, rows, targets, NULL},
+                                             1.0 / (double)n_masked, NULL);
         check_tensor(&golden, "loss", loss, logits_tolerance);
         if (recording) {
             cr_assert_eq(mb_tape_backward(tape, loss), MB_OK);

@@ -64,14 +64,16 @@ static mb_tensor *forward(mb_model *model, mb_tape *tape) {
         return mb_cross_entropy(tape, mb_model_classify(model, tape, &input), labels, 1.0 / N_SEQUENCES);
     }
     if (mb_model_get_head(model) == MB_HEAD_MASKED_LM) { /* of the last layer the masked rows alone */
-        return mb_model_masked_lm(model, tape, &input, rows, targets, N_MASKED, 1.0 / N_MASKED, NULL);
+        return mb_model_masked_lm(model, tape, &input, &(mb_masked_tokens){N_MASKED, rows, targets, NULL}, 1.0 / N_MASKED,
+                                  NULL);
     }
     mb_tensor *hidden = mb_model_encode(model, tape, &input, NULL);
     if (mb_model_get_head(model) == MB_HEAD_TOKEN_CLASSIFIER) {
         mb_tensor *logits = mb_gather_rows(tape, mb_model_classifier_logits(model, tape, &input, hidden), rows, 3);
         return mb_cross_entropy(tape, logits, labels, 1.0 / N_SEQUENCES);
     }
-    mb_tensor *masked_lm = mb_model_masked_lm_loss(model, tape, hidden, rows, targets, N_MASKED, 1.0 / N_MASKED, NULL);
+    mb_tensor *masked_lm =
+        mb_model_masked_lm_loss(model, tape, hidden, &(mb_masked_tokens){N_MASKED, rows, targets, NULL}, 1.0 / N_MASKED, NULL);
     mb_tensor *next = mb_model_next_sentence_logits(model, tape, &input, hidden);
     return mb_add(tape, masked_lm, mb_cross_entropy(tape, next, next_sentence, 1.0 / N_SEQUENCES));
 }

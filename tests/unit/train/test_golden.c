@@ -83,7 +83,9 @@ Test(golden, ten_adamw_steps_equal_pytorch) {
         mb_batch batch = read_batch(step);
         const mb_batch *group[] = {&batch};
         mb_step_sums sums;
-        ASSERT_OK(mb_masked_lm_accumulate(model, tape, group, 1, false, 0, (int64_t)i, &sums, &error), error);
+        ASSERT_OK(
+            mb_masked_lm_accumulate(model, tape, group, 1, &(mb_masked_lm_objective){.seed = 0}, (int64_t)i, &sums, &error),
+            error);
         const double norm = mb_params_grad_norm(mb_model_params(model));
         cr_assert(fabs(sums.loss / number(step, "loss") - 1) < 1e-5, "step %zu: loss %.8f, PyTorch %.8f", i, sums.loss,
                   number(step, "loss"));

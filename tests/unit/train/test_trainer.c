@@ -74,9 +74,9 @@ static mb_status counted_accumulate(void *context, int64_t step, mb_step_sums *s
         atomic_store(&counting, false);
     }
     mb_status status = mb_prefetch_next(run->prefetch, 2, group, error);
-    return status != MB_OK
-               ? status
-               : mb_masked_lm_accumulate(run->tiny.model, run->tiny.tape, group, 2, false, 5, 2 * step, sums, error);
+    return status != MB_OK ? status
+                           : mb_masked_lm_accumulate(run->tiny.model, run->tiny.tape, group, 2,
+                                                     &(mb_masked_lm_objective){.seed = 5}, 2 * step, sums, error);
 }
 
 Test(trainer, a_steady_step_calls_no_allocator) {
@@ -115,7 +115,9 @@ static mb_real *gradients_of(int32_t batch_size, int32_t n_batches, int64_t *cou
         ASSERT_OK(mb_batcher_get(run.batcher, i, &batches[i], &error), error);
         group[i] = &batches[i];
     }
-    ASSERT_OK(mb_masked_lm_accumulate(run.model, run.tape, group, n_batches, false, 5, 0, &sums, &error), error);
+    ASSERT_OK(
+        mb_masked_lm_accumulate(run.model, run.tape, group, n_batches, &(mb_masked_lm_objective){.seed = 5}, 0, &sums, &error),
+        error);
     const mb_params *params = mb_model_params(run.model);
     mb_real *grads = malloc((size_t)params->count * sizeof *grads);
     memcpy(grads, params->grads, (size_t)params->count * sizeof *grads);

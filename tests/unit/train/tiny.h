@@ -127,7 +127,7 @@ static inline mb_status tiny_accumulate(void *context, int64_t step, mb_step_sum
     if (step == run->stop_at) {
         run->stop = 2;
     }
-    return mb_masked_lm_accumulate(run->model, run->tape, batches, 1, false, 5, step, sums, error);
+    return mb_masked_lm_accumulate(run->model, run->tape, batches, 1, &(mb_masked_lm_objective){.seed = 5}, step, sums, error);
 }
 
 static inline void tiny_run_begin(tiny_run *run, int32_t batch_size, double dropout) {
