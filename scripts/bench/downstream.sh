@@ -19,16 +19,17 @@ trap 'rm -rf "$work"' EXIT
 
 member() { sed -n "s/^ *\"$1\": *\([-0-9.e]*\),*$/\1/p" "$2" | head -n 1; }
 
-classify() { # set metric part rate epochs batch
+classify() { # set metric part rate epochs batch [options of finetune]
     local set=$1 metric=$2 part=$3 rate=$4 epochs=$5 batch=$6 dir=$data/classify/$1 dev=() seed values=()
+    shift 6
     [ ! -e "$dir/dev.tsv" ] || dev=(--dev "$dir/dev.tsv")
     for seed in ${SEEDS:-1 2 3}; do
         "$minibert" finetune --quiet --model "$model" --train "$dir/train.tsv" "${dev[@]}" --out "$work/$set" --overwrite --lr "$rate" \
-            --epochs "$epochs" --batch-size "$batch" --seed "$seed" > "$work/finetune.json"
+            --epochs "$epochs" --batch-size "$batch" "$@" --seed "$seed" > "$work/finetune.json"
         "$minibert" evaluate --quiet --model "$work/$set" --data "$dir/$part.tsv" > "$work/evaluate.json"
         values+=("$(member "$metric" "$work/evaluate.json")")
     done
-    printf '%s\n' "${values[@]}" | awk -v set="$set" -v what="$part $metric" -v how="lr $rate, $epochs epochs, batch $batch" '
+    printf '%s\n' "${values[@]}" | awk -v set="$set" -v what="$part $metric" -v how="lr $rate, $epochs epochs, batch $batch $*" '
         { sum += $1; list = list sprintf(" %.1f", 100 * $1) }
         END { printf "%-5s %-14s %.2f  (%s; %s)\n", set, what, 100 * sum / NR, substr(list, 2), how }'
 }
@@ -49,9 +50,9 @@ blimp() {
 for set in "$@"; do
     case $set in
     sst2) classify sst2 accuracy dev 3e-4 2 64 ;;
-    mr) classify mr accuracy test 5e-4 3 32 ;;
-    trec) classify trec accuracy test 3e-4 8 16 ;;
-    subj) classify subj accuracy test 3e-4 4 16 ;;
+    mr) classify mr accuracy test 3e-4 3 32 ;;
+    trec) classify trec accuracy test 5e-4 8 16 --layer-decay 0.8 ;;
+    subj) classify subj accuracy test 1e-4 3 16 ;;
     zh-waimai10k) classify zh-waimai10k accuracy test 3e-4 3 32 ;;
     cola) classify cola matthews dev 3e-4 4 32 ;;
     blimp) blimp ;;

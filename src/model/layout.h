@@ -21,6 +21,7 @@ typedef struct mb_layout_names {
     const char *prefix; /* of the encoder's tensors; left out where the encoder is saved alone */
     const char *word_embeddings;
     const char *decoder;      /* the tied decoder that older files repeat */
+    const char *embeddings;   /* what all of its embeddings' names begin with */
     const char *layers;       /* what a layer's number stands behind */
     const char *layer_format; /* a matrix that each layer has; %d: its number */
     const char *encoder[3];   /* prefixes of the encoder's views, NULL-terminated */

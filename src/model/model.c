@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,6 +264,20 @@ void mb_model_freeze_encoder(mb_model *model, bool frozen) {
         }
     }
     mb_model_bind_tensors(model);
+}
+
+void mb_model_set_layer_decay(mb_model *model, double decay) {
+    const mb_layout_names *names = &mb_layouts[model->config.layout];
+    for (size_t i = 0; i < model->params.n_views; i++) {
+        mb_param *view = &model->params.views[i];
+        double below = 0; /* the heads; a final norm belongs to them */
+        if (strncmp(view->name, names->embeddings, strlen(names->embeddings)) == 0) {
+            below = model->config.n_layers + 1;
+        } else if (strncmp(view->name, names->layers, strlen(names->layers)) == 0) {
+            below = (double)(model->config.n_layers - strtol(view->name + strlen(names->layers), NULL, 10));
+        }
+        view->rate = pow(decay, below);
+    }
 }
 
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier) {

@@ -25,7 +25,7 @@ int mb_params_add(mb_params *params, const char *name, int n_dims, const int64_t
         return -1;
     }
     mb_param *view = &params->views[params->n_views];
-    *view = (mb_param){.n_dims = n_dims, .count = 1, .init = init, .init_scale = 1, .decay = decay, .fused = fused};
+    *view = (mb_param){.n_dims = n_dims, .count = 1, .init = init, .init_scale = 1, .rate = 1, .decay = decay, .fused = fused};
     snprintf(view->name, sizeof view->name, "%s", name);
     for (int i = 0; i < n_dims; i++) {
         view->dims[i] = dims[i];

@@ -44,6 +44,9 @@ const mb_option mb_finetune_option_table[] = {
      .help = "runs with seeds S, S+1, ...; mean and deviation are told, the best "
              "on dev is kept",
      .min = 1, .max = 1000},
+    {"layer-decay", MB_OPTION_REAL, FIELD(layer_decay), "1", "D",
+     .help = "the rate of a layer is D times that of the one above; 1: all learn at the same rate", .min = 0, .max = 1,
+     .exclusive_min = true},
     {"freeze-encoder", MB_OPTION_BOOL, FIELD(freeze_encoder), "false", NULL, .help = "train only pooler and classifier"},
     {"from-scratch", MB_OPTION_BOOL, FIELD(from_scratch), "false", NULL,
      .help = "random weights in the model's shape: what pretraining is worth is the difference"},

@@ -72,6 +72,9 @@ static mb_status make_model(run *r, mb_error *error) {
                        "%zu tensors of the classifier are not in '%s' and begin with random weights",
                        mb_model_n_new_views(*model), o->model);
     }
+    if (status == MB_OK) {
+        mb_model_set_layer_decay(*model, o->layer_decay);
+    }
     if (status == MB_OK && o->freeze_encoder) {
         mb_model_freeze_encoder(*model, true);
     }

@@ -164,11 +164,13 @@ void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, double m
         const int64_t count = matrix->rows * matrix->columns, at = matrix->offset;
         mb_real *update = params->grads + at;
         if (!params->views[matrix->view].frozen) {
+            const double rate = params->views[matrix->view].rate;
             const double size = 0.2 * sqrt((double)(matrix->rows > matrix->columns ? matrix->rows : matrix->columns));
             apply_momentum(count, update, m + at, (mb_real)momentum, (mb_real)gradient_scale);
-            (muon->bf16 ? mb_muon_orthogonalize_bf16 : mb_muon_orthogonalize)(
-                matrix->rows, matrix->columns, update, (mb_real)(-learning_rate * size), (mb_real)decay, params->weights + at,
-                muon->scratch + omp_get_thread_num() * muon->slot_elements);
+            (muon->bf16 ? mb_muon_orthogonalize_bf16
+                        : mb_muon_orthogonalize)(matrix->rows, matrix->columns, update, (mb_real)(-learning_rate * rate * size),
+                                                 (mb_real)(1 - rate * (1 - decay)), params->weights + at,
+                                                 muon->scratch + omp_get_thread_num() * muon->slot_elements);
         }
         memset(update, 0, (size_t)count * sizeof *update);
     }

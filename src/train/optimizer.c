@@ -132,6 +132,14 @@ double mb_clip_factor(double norm, double max_norm) {
     return max_norm > 0 && factor < 1 ? factor : 1;
 }
 
+/* `all`: of a view that decays at the rate of all. */
+static mb_adamw_factors factors_of(const mb_param *view, const mb_adamw_factors *all) {
+    mb_adamw_factors factors = *all;
+    factors.decay = view->decay ? (mb_real)(1 - view->rate * (1 - (double)all->decay)) : 1;
+    factors.step_size = (mb_real)(view->rate * (double)all->step_size);
+    return factors;
+}
+
 void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double learning_rate, double scale) {
     const mb_optimizer_options *o = &optimizer->options;
     optimizer->step++;
@@ -140,7 +148,7 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         mb_muon_update(&optimizer->muon, params, optimizer->moment1, o->momentum, rate, 1 - rate * o->weight_decay, scale);
     }
     const double t = (double)optimizer->step;
-    const mb_adamw_factors decayed = {
+    const mb_adamw_factors all = {
         .scale = (mb_real)scale,
         .decay = (mb_real)(1 - learning_rate * o->weight_decay),
         .beta1 = (mb_real)o->beta1,
@@ -149,8 +157,6 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         .inverse_correction2 = (mb_real)(1 / sqrt(1 - pow(o->beta2, t))),
         .epsilon = (mb_real)o->epsilon,
     };
-    mb_adamw_factors plain = decayed;
-    plain.decay = 1;
     const int64_t n_segments = (int64_t)optimizer->n_segments;
 #pragma omp parallel for schedule(static)
     for (int64_t s = 0; s < n_segments; s++) {
@@ -160,13 +166,14 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         if (view->frozen) {
             memset(params->grads + at, 0, (size_t)segment->count * sizeof *params->grads);
         } else {
+            const mb_adamw_factors factors = factors_of(view, &all);
             mb_adamw_update(segment->count, params->weights + at, params->grads + at, optimizer->moment1 + at,
-                            optimizer->moment2 + at, view->decay ? &decayed : &plain);
+                            optimizer->moment2 + at, &factors);
         }
     }
     if (optimizer->rows != NULL) {
-        mb_row_updates_update(optimizer->rows, params, optimizer->moment1, optimizer->moment2,
-                              params->views[optimizer->rows->view].decay ? &decayed : &plain);
+        const mb_adamw_factors factors = factors_of(&params->views[optimizer->rows->view], &all);
+        mb_row_updates_update(optimizer->rows, params, optimizer->moment1, optimizer->moment2, &factors);
     }
 }
 

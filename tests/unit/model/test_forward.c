@@ -181,6 +181,29 @@ Test(forward, a_frozen_encoder_gets_no_gradient) {
     mb_model_free(model);
 }
 
+/* Of BERT's two layers the upper one learns at half the rate of the head, the embeddings at an eighth; so do ModernBERT's. */
+Test(forward, rates_fall_from_layer_to_layer) {
+    mb_model_config config = tiny_config();
+    config.n_layers = 2;
+    mb_model *models[] = {make_model(MB_HEAD_CLASSIFIER), new_modern_masked_lm(&config, 0.02)};
+    static const struct {
+        const char *part;
+        double rate;
+    } rates[] = {{".embeddings.", 0.125}, {"layer.0.", 0.25}, {"layers.0.", 0.25}, {"layer.1.", 0.5}, {"layers.1.", 0.5}};
+    for (int m = 0; m < 2; m++) {
+        const mb_params *params = mb_model_params(models[m]);
+        mb_model_set_layer_decay(models[m], 0.5);
+        for (size_t i = 0; i < params->n_views; i++) {
+            double expected = 1;
+            for (size_t k = 0; k < sizeof rates / sizeof *rates; k++) {
+                expected = strstr(params->views[i].name, rates[k].part) ? rates[k].rate : expected;
+            }
+            cr_expect_eq(params->views[i].rate, expected, "%s: %g", params->views[i].name, params->views[i].rate);
+        }
+        mb_model_free(models[m]);
+    }
+}
+
 Test(forward, dropout_depends_on_the_step_alone_and_is_off_in_inference) {
     mb_model *model = make_model(MB_HEAD_CLASSIFIER);
     const mb_model_input input = tiny_input();

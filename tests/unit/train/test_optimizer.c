@@ -63,6 +63,45 @@ Test(optimizer, two_steps_by_hand) {
     mb_params_free(&params);
 }
 
+/* A view at a quarter of the rate goes a quarter of the way, decay included, whoever updates it. */
+static void check_rate(mb_optimizer_kind kind, bool by_rows) {
+    enum { N = 2 };
+    double moved[N];
+    for (int quarter = 0; quarter < N; quarter++) {
+        mb_params params = make_params(40);
+        mb_optimizer optimizer;
+        mb_error error;
+        mb_optimizer_options o = options;
+        o.kind = kind;
+        o.momentum = 0.95;
+        o.muon_rate = 1;
+        params.views[0].n_matrices = kind == MB_OPTIMIZER_MUON;
+        params.views[0].rate = quarter ? 0.25 : 1;
+        cr_assert_eq(mb_optimizer_init(&optimizer, &params, &o, &error), MB_OK, "%s", error.message);
+        if (by_rows) {
+            cr_assert_eq(mb_optimizer_update_rows(&optimizer, &params, 0, &error), MB_OK, "%s", error.message);
+        }
+        const int32_t row = 7;
+        const int64_t at = params.views[0].offset + row * 3;
+        const double before = (double)params.weights[at];
+        mb_optimizer_touch(&optimizer, &params, &row, 1);
+        for (int64_t i = 0; i < 3; i++) {
+            params.grads[at + i] = (mb_real)(1 + i);
+        }
+        mb_optimizer_update(&optimizer, &params, 0.1, 1);
+        moved[quarter] = (double)params.weights[at] - before;
+        mb_optimizer_free(&optimizer);
+        mb_params_free(&params);
+    }
+    cr_expect(moved[0] < -1e-3 && fabs(moved[1] / moved[0] - 0.25) < 1e-4, "%g of %g", moved[1], moved[0]);
+}
+
+Test(optimizer, a_view_has_its_own_share_of_the_rate) {
+    check_rate(MB_OPTIMIZER_ADAMW, false);
+    check_rate(MB_OPTIMIZER_ADAMW, true);
+    check_rate(MB_OPTIMIZER_MUON, false);
+}
+
 Test(optimizer, every_element_moves_and_gaps_stay_zero) {
     mb_params params = make_params(12345); /* more than one segment, not a multiple of one */
     mb_optimizer optimizer;
