@@ -64,8 +64,9 @@ bool mb_pretrain_is_usual(const mb_pretrain_options *o) {
     const char *size = mb_model_size_names[o->size];
     const bool is_small = strcmp(size, "tiny") == 0 || strcmp(size, "mini") == 0;
     const bool is_preset = o->layers == 0 && o->hidden == 0 && o->heads == 0 && o->intermediate == 0;
+    const bool usual_masks = o->mlm_probability == 0.4 && o->mlm_probability_end == 0; /* more of them, a higher loss */
     return o->recipe == RECIPE_DEFAULT && o->init == NULL && o->arch == MB_LAYOUT_MODERNBERT && is_small && is_preset &&
-           o->optimizer == MB_OPTIMIZER_MUON && mb_pretrain_embeddings_are(o, "skipgram") &&
+           usual_masks && o->optimizer == MB_OPTIMIZER_MUON && mb_pretrain_embeddings_are(o, "skipgram") &&
            o->init_attention == MB_PRETRAIN_ATTENTION_NEAR;
 }
 

@@ -530,8 +530,12 @@ Test(pretrain, a_run_on_the_plateau_is_told_the_likely_cause) {
     mb_pretrain_options usual = {.arch = MB_LAYOUT_MODERNBERT,
                                  .optimizer = MB_OPTIMIZER_MUON,
                                  .init_attention = MB_PRETRAIN_ATTENTION_NEAR,
-                                 .init_embeddings = "skipgram"};
+                                 .init_embeddings = "skipgram",
+                                 .mlm_probability = 0.4};
     cr_expect(mb_pretrain_is_usual(&usual));
+    usual.mlm_probability = 0.15;
+    cr_expect_not(mb_pretrain_is_usual(&usual), "fewer masks, a lower loss");
+    usual.mlm_probability = 0.4;
     usual.layers = 3;
     cr_expect_not(mb_pretrain_is_usual(&usual), "3 layers were not measured");
 
