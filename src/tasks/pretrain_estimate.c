@@ -1,4 +1,5 @@
 /* pretrain --dry-run: the run's own step, on made-up text of full length, timed and weighed. */
+#include <math.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -36,23 +37,39 @@ static mb_status time_step(mb_pretrain_run *run, double progress, const mb_batch
     return MB_OK;
 }
 
-/* A step while --depth-ramp and --sampled-softmax are under way. */
-static mb_status time_first_step(mb_pretrain_run *run, const mb_batch *batch, double *step_seconds, mb_error *error) {
-    const int32_t depth = mb_model_depth(run->model);
-    double update_seconds = 0;
-    mb_model_set_depth(run->model, mb_pretrain_depth_at(run, 0));
-    const mb_status status = time_step(run, 0, batch, step_seconds, &update_seconds, error);
-    mb_model_set_depth(run->model, depth);
+/* A run has up to three kinds of steps: until --depth-ramp or --sampled-softmax ends, then until the other does, and from there
+ * on. The longest, `last`, comes in; `first` is the shortest, and `mean` that of the run. */
+typedef struct step_times {
+    double first, mean, last;
+} step_times;
+
+static mb_status time_kinds(mb_pretrain_run *run, const mb_batch *batch, step_times *times, mb_error *error) {
+    const double ends[] = {fmin(run->options->depth_ramp, run->options->sampled_softmax),
+                           fmax(run->options->depth_ramp, run->options->sampled_softmax)};
+    double begin = 0;
+    times->first = times->last;
+    times->mean = (1 - ends[1]) * times->last;
+    mb_status status = MB_OK;
+    for (int i = 0; i < 2 && status == MB_OK; i++) {
+        double seconds = 0, update_seconds = 0;
+        if (ends[i] > begin) {
+            mb_model_set_depth(run->model, mb_pretrain_depth_at(run, begin));
+            status = time_step(run, begin, batch, &seconds, &update_seconds, error);
+            times->first = begin == 0 ? seconds : times->first;
+            times->mean += (ends[i] - begin) * seconds;
+            begin = ends[i];
+        }
+    }
+    mb_model_set_depth(run->model, mb_pretrain_depth_at(run, 1));
     return status;
 }
 
-static json_t *describe(mb_pretrain_run *run, double step_seconds, double update_seconds, double first_step_seconds) {
+static json_t *describe(mb_pretrain_run *run, const step_times *times, double update_seconds) {
     const mb_pretrain_options *o = run->options;
     const mb_model_config *config = mb_model_get_config(run->model);
     const mb_params *params = mb_model_params(run->model);
     const double one_buffer = (double)params->count * (double)sizeof(mb_real);
     const double tokens = (double)o->batch_size * (double)o->seq_length * (double)o->grad_accum;
-    const double mean_seconds = o->depth_ramp * first_step_seconds + (1 - o->depth_ramp) * step_seconds;
     struct rusage usage = {0};
     getrusage(RUSAGE_SELF, &usage);
     json_t *result = json_pack(
@@ -63,11 +80,11 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds, double update
         (json_int_t)o->batch_size, "seq_length", (json_int_t)o->seq_length, "grad_accum", (json_int_t)o->grad_accum,
         "tokens_per_step", (json_int_t)tokens, "memory_mb", "weights", 1e-6 * one_buffer, "gradients", 1e-6 * one_buffer,
         "optimizer", 2e-6 * one_buffer, "activations", 1e-6 * (double)mb_tape_peak_bytes(run->tape), "peak_resident",
-        1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", step_seconds, "of_which_update", update_seconds,
-        "seconds_per_step_at_first", first_step_seconds, "tokens_per_second", tokens / step_seconds);
+        1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", times->last, "of_which_update", update_seconds,
+        "seconds_per_step_at_first", times->first, "tokens_per_second", tokens / times->last);
     if (result != NULL && o->steps > 0 &&
         (json_object_set_new(result, "steps", json_integer(o->steps)) != 0 ||
-         json_object_set_new(result, "estimated_seconds", json_real(mean_seconds * (double)o->steps)) != 0)) {
+         json_object_set_new(result, "estimated_seconds", json_real(times->mean * (double)o->steps)) != 0)) {
         json_decref(result);
         return NULL;
     }
@@ -76,7 +93,8 @@ static json_t *describe(mb_pretrain_run *run, double step_seconds, double update
 
 mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *error) {
     mb_batch batch = {0};
-    double step_seconds = 0, update_seconds = 0, first_step_seconds = 0;
+    double update_seconds = 0;
+    step_times times = {0};
     const mb_made_up_text text = {.n_sequences = run->part_sequences,
                                   .length = (int32_t)run->options->seq_length,
                                   .vocab_size = mb_model_get_config(run->model)->vocab_size,
@@ -85,14 +103,11 @@ mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *
                                   .seed = (uint64_t)run->options->seed};
     mb_status status = mb_made_up_batch(&text, &batch, error);
     if (status == MB_OK) {
-        status = time_step(run, 1, &batch, &step_seconds, &update_seconds, error);
+        mb_model_set_depth(run->model, mb_pretrain_depth_at(run, 1));
+        status = time_step(run, 1, &batch, &times.last, &update_seconds, error);
     }
-    if (status == MB_OK && (run->options->depth_ramp > 0 || run->options->sampled_softmax > 0)) {
-        status = time_first_step(run, &batch, &first_step_seconds, error);
-    } else {
-        first_step_seconds = step_seconds;
-    }
-    if (status == MB_OK && (*result = describe(run, step_seconds, update_seconds, first_step_seconds)) == NULL) {
+    status = status == MB_OK ? time_kinds(run, &batch, &times, error) : status;
+    if (status == MB_OK && (*result = describe(run, &times, update_seconds)) == NULL) {
         status = mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
     mb_batch_free(&batch);

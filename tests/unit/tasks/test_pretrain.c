@@ -364,6 +364,17 @@ Test(pretrain, a_recipe_fills_in_what_is_not_given) {
     }
 }
 
+/* The run that made "straight", stopped after 7 steps and resumed, makes the same weights. */
+static void check_stopped_and_resumed(workplace *w, mb_pretrain_options o) {
+    notes n = {0};
+    mb_error error;
+    o.out = path_of(w, "stopped");
+    pretrain_until(&o, 7, &error);
+    o.resume = true;
+    json_decref(pretrain(&o, &n));
+    assert_same_path(path_of(w, "straight/model.safetensors"), path_of(w, "stopped/model.safetensors"));
+}
+
 /* A mask rate that falls, spans and [MASK] alone: a run that was stopped goes on as if it had not been. */
 Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
     workplace w = workplace_begin();
@@ -381,16 +392,9 @@ Test(pretrain, a_falling_mask_rate_is_resumed_exactly) {
     cr_expect_not_null(strstr(n.text, "50% to 10% masked"), "%s", n.text);
     cr_expect_not_null(strstr(n.text, "word frequencies (unigram entropy"), "%s", n.text);
 
-    o.out = path_of(&w, "stopped");
-    mb_error error;
-    pretrain_until(&o, 7, &error);
-    o.resume = true;
-    notes resuming = {0};
-    json_decref(pretrain(&o, &resuming));
-    assert_same_path(path_of(&w, "straight/model.safetensors"), path_of(&w, "stopped/model.safetensors"));
+    check_stopped_and_resumed(&w, o);
 
     o.out = path_of(&w, "constant");
-    o.resume = false;
     o.mlm_probability_end = 0;
     json_decref(pretrain(&o, &n));
     mb_buffer falling = read_path(path_of(&w, "straight/model.safetensors"));
@@ -420,12 +424,7 @@ Test(pretrain, a_sampled_vocabulary_is_resumed_exactly) {
     json_decref(whole);
     json_decref(sampled);
 
-    o.out = path_of(&w, "stopped");
-    mb_error error;
-    pretrain_until(&o, 7, &error);
-    o.resume = true;
-    json_decref(pretrain(&o, &n));
-    assert_same_path(path_of(&w, "straight/model.safetensors"), path_of(&w, "stopped/model.safetensors"));
+    check_stopped_and_resumed(&w, o);
     workplace_end(&w);
 }
 
