@@ -30,8 +30,7 @@ void mb_batch_free(mb_batch *batch) {
     *batch = (mb_batch){0};
 }
 
-/* Room for the largest batch, so that a batch grows once. The old content is not needed. */
-static bool reserve(mb_batch *batch, int64_t n_tokens, int32_t n_sequences) {
+bool mb_batch_reserve(mb_batch *batch, int64_t n_tokens, int32_t n_sequences) {
     if (batch->capacity_tokens >= n_tokens && batch->capacity_sequences >= n_sequences) {
         return true;
     }
@@ -51,6 +50,12 @@ static bool reserve(mb_batch *batch, int64_t n_tokens, int32_t n_sequences) {
     batch->capacity_tokens = n_tokens;
     batch->capacity_sequences = n_sequences;
     return true;
+}
+
+void mb_batch_begin(mb_batch *batch) {
+    batch->n_tokens = batch->n_masked = 0;
+    batch->n_sequences = batch->max_length = 0;
+    batch->offsets[0] = 0;
 }
 
 static mb_status check_options(const mb_shard *shard, const mb_tokenizer *tokenizer, const mb_batch_options *options,
@@ -192,7 +197,7 @@ mb_status mb_batcher_get(const mb_batcher *batcher, int64_t index, mb_batch *bat
     }
     const uint64_t n = batcher->plan.n;
     const int32_t most = n < (uint64_t)options->batch_size ? (int32_t)n : options->batch_size;
-    if (!reserve(batch, (int64_t)most * options->seq_length, most)) {
+    if (!mb_batch_reserve(batch, (int64_t)most * options->seq_length, most)) {
         return mb_fail(error, MB_ERROR_MEMORY, "cannot make a batch of %d sequences of %d tokens: out of memory", most,
                        options->seq_length);
     }
@@ -200,9 +205,7 @@ mb_status mb_batcher_get(const mb_batcher *batcher, int64_t index, mb_batch *bat
     const uint64_t first = (uint64_t)(index % batcher->batches_per_epoch) * (uint64_t)options->batch_size;
     const uint64_t last = first + (uint64_t)options->batch_size < n ? first + (uint64_t)options->batch_size : n;
     const mb_masker masker = masker_at(batcher, index);
-    batch->n_tokens = batch->n_masked = 0;
-    batch->n_sequences = batch->max_length = 0;
-    batch->offsets[0] = 0;
+    mb_batch_begin(batch);
     for (uint64_t i = first; i < last; i++) {
         const uint64_t sequence = options->evaluation ? i : mb_rng_permute(options->seed, MB_STREAM_SHUFFLE, epoch, i, n);
         push_sequence(batch, batcher, &masker, epoch, (uint32_t)sequence);

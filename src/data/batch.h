@@ -52,6 +52,10 @@ typedef struct mb_batch {
     int64_t capacity_tokens;
     int32_t capacity_sequences;
 } mb_batch;
+/* Room for the largest batch, so that a batch grows once; its content is not kept. False without memory. */
+bool mb_batch_reserve(mb_batch *batch, int64_t n_tokens, int32_t n_sequences);
+/* Makes a batch with room an empty one. */
+void mb_batch_begin(mb_batch *batch);
 void mb_batch_free(mb_batch *batch);
 
 typedef struct mb_batcher mb_batcher;

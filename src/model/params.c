@@ -129,6 +129,17 @@ void mb_params_initialize(mb_params *params, uint64_t seed, double range) {
     }
 }
 
+void mb_params_copy_weights(mb_params *to, const mb_params *from) {
+    for (size_t i = 0; i < to->n_views; i++) {
+        const mb_param *view = &to->views[i];
+        const int index = mb_params_find(from, view->name);
+        if (index >= 0 && from->views[index].count == view->count) {
+            memcpy(to->weights + view->offset, mb_params_weights(from, &from->views[index]),
+                   (size_t)view->count * sizeof *to->weights);
+        }
+    }
+}
+
 int mb_params_find(const mb_params *params, const char *name) {
     for (size_t i = 0; i < params->n_views; i++) {
         if (strcmp(params->views[i].name, name) == 0) {

@@ -56,6 +56,8 @@ mb_status mb_params_allocate(mb_params *params, bool with_grads, mb_error *error
 void mb_params_initialize(mb_params *params, uint64_t seed, double range);
 /* One view alone: what a loaded model lacks. The numbers are those that mb_params_initialize would give it. */
 void mb_params_initialize_view(mb_params *params, int index, uint64_t seed, double range);
+/* The weights of every view that both have, by name and size. */
+void mb_params_copy_weights(mb_params *to, const mb_params *from);
 /* -1 when absent. */
 int mb_params_find(const mb_params *params, const char *name);
 int64_t mb_params_n_weights(const mb_params *params); /* without alignment gaps */

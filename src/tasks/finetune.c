@@ -133,13 +133,16 @@ static mb_status save_record(const mb_finetune_data *data, const json_t *result,
 }
 
 /* The directory holds nothing but the records of a run until there is a model worth keeping. */
-static mb_status train_and_save(const mb_finetune_data *data, json_t **result, mb_error *error) {
+static mb_status train_and_save(mb_finetune_data *data, json_t **result, mb_error *error) {
     const char *out = data->options->out;
     results all = {0};
     mb_metrics *metrics = NULL;
     json_t *summary = NULL;
     mb_error close_error = {0};
     mb_status status = mb_metrics_open(out, -1, &metrics, error);
+    if (status == MB_OK && data->options->adapt_epochs > 0) {
+        status = mb_finetune_adapt(data, metrics, &data->adapted, error);
+    }
     status = status == MB_OK ? run_all(data, metrics, &all, error) : status;
     if (mb_metrics_close(metrics, &close_error) != MB_OK && status == MB_OK) {
         status = mb_fail(error, close_error.status, "%s", close_error.message);

@@ -47,6 +47,13 @@ const mb_option mb_finetune_option_table[] = {
     {"layer-decay", MB_OPTION_REAL, FIELD(layer_decay), "1", "D",
      .help = "the rate of a layer is D times that of the one above; 1: all learn at the same rate", .min = 0, .max = 1,
      .exclusive_min = true},
+    {"adapt-epochs", MB_OPTION_REAL, FIELD(adapt_epochs), "0", "E",
+     .help =
+         "before that, passes of masked language modelling over the training texts, with Muon; 5 to 20 help where texts are "
+         "few and unlike those of pretraining",
+     .min = 0, .max = 1e6},
+    {"adapt-lr", MB_OPTION_REAL, FIELD(adapt_lr), "1e-3", "RATE", .help = "peak learning rate of these passes",
+     .exclusive_min = true},
     {"freeze-encoder", MB_OPTION_BOOL, FIELD(freeze_encoder), "false", NULL, .help = "train only pooler and classifier"},
     {"from-scratch", MB_OPTION_BOOL, FIELD(from_scratch), "false", NULL,
      .help = "random weights in the model's shape: what pretraining is worth is the difference"},
@@ -69,6 +76,9 @@ mb_status mb_finetune_options_check(const mb_finetune_options *o, mb_error *erro
     }
     if (!isfinite(o->lr) || o->lr <= 0 || !(o->epochs > 0) || o->batch_size < 1 || o->grad_accum < 1 || o->runs < 1) {
         return mb_fail(error, MB_ERROR_USAGE, "--lr, --epochs, --batch-size, --grad-accum and --runs must be above 0");
+    }
+    if (o->adapt_epochs > 0 && o->from_scratch) {
+        return mb_fail(error, MB_ERROR_USAGE, "--from-scratch takes no weights to adapt: leave out --adapt-epochs");
     }
     if (o->runs > 1 && o->dev == NULL) {
         return mb_fail(error, MB_ERROR_USAGE, "--runs %" PRId64 " needs --dev, to tell which run is best", o->runs);
@@ -181,5 +191,6 @@ void mb_finetune_data_free(mb_finetune_data *data) {
     mb_classifier_set_free(&data->train);
     mb_classifier_set_free(&data->dev);
     mb_model_config_free(&data->config);
+    mb_model_free(data->adapted);
     mb_tokenizer_free(data->tokenizer);
 }

@@ -72,6 +72,9 @@ static mb_status make_model(run *r, mb_error *error) {
                        "%zu tensors of the classifier are not in '%s' and begin with random weights",
                        mb_model_n_new_views(*model), o->model);
     }
+    if (status == MB_OK && r->data->adapted != NULL) {
+        mb_params_copy_weights(mb_model_params(*model), mb_model_params(r->data->adapted));
+    }
     if (status == MB_OK) {
         mb_model_set_layer_decay(*model, o->layer_decay);
     }

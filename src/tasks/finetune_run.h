@@ -1,4 +1,5 @@
-/* The parts of fine-tuning (private to src/tasks): files -> examples -> runs -> the one that is kept. */
+/* The parts of fine-tuning (private to src/tasks): files -> examples (-> adapted model) -> runs -> the one that
+ * is kept. */
 #ifndef MB_TASKS_FINETUNE_RUN_H
 #define MB_TASKS_FINETUNE_RUN_H
 
@@ -17,11 +18,15 @@ typedef struct mb_finetune_data {
     mb_model_config config; /* of the model, with the labels of the training file */
     mb_classifier_set train, dev;
     bool has_dev;
+    mb_model *adapted; /* what mb_finetune_adapt made, which all runs begin from; NULL: they begin from options->model */
 } mb_finetune_data;
 
 mb_status mb_finetune_options_check(const mb_finetune_options *options, mb_error *error);
 mb_status mb_finetune_data_load(mb_finetune_data *data, mb_error *error);
 void mb_finetune_data_free(mb_finetune_data *data);
+
+/* options->adapt_epochs passes of masked language modelling over the texts of `train`: a masked LM, the caller's to free. */
+mb_status mb_finetune_adapt(const mb_finetune_data *data, mb_metrics *metrics, mb_model **out, mb_error *error);
 
 /* A finished run, its weights those that are kept of it. Begins as {0}. */
 typedef struct mb_finetune_outcome {

@@ -1,7 +1,9 @@
 /* metrics.jsonl: the history of a run, one JSON object a line, appended as it happens.
  *
  *   {"event":"train","step":50,"tokens":409600,"seconds":12.1,"loss":8.1,"learning_rate":4e-4,"grad_norm":0.9,...}
- *   {"event":"evaluation","step":100,...,"loss":6.9,"perplexity":992.3,"accuracy":0.08,...} */
+ *   {"event":"evaluation","step":100,...,"loss":6.9,"perplexity":992.3,"accuracy":0.08,...}
+ *
+ * The event of a step is the trainer's phase: finetune --adapt-epochs writes "adapt" before "train". */
 #ifndef MB_TRAIN_METRICS_H
 #define MB_TRAIN_METRICS_H
 

@@ -144,7 +144,7 @@ static mb_status log_steps(mb_trainer *t, loop *l, mb_error *error) {
     const bool any = t->state.unrecorded.n_steps > 0;
     const double n_targets = (double)t->state.unrecorded.n_targets;
     if (any) {
-        record = record_begin(t, "train");
+        record = record_begin(t, t->phase);
         json_t *more = json_pack("{s:f, s:f, s:f, s:f, s:f}", "loss", t->state.unrecorded.loss_sum / n_targets, "accuracy",
                                  (double)t->state.unrecorded.n_correct / n_targets, "learning_rate", l->learning_rate,
                                  "grad_norm", l->grad_norm, "tokens_per_second", (double)l->n_tokens / seconds);
@@ -220,7 +220,7 @@ static void account(mb_trainer *t, loop *l, const mb_step_sums *sums, double rat
         (void)mb_masked_lm_usual(t->unigram_entropy, t->state.n_tokens_seen, fallen, &usual_low, &usual_high);
     }
     mb_job_progress(t->job, &(mb_progress){
-                                .phase = t->phase != NULL ? t->phase : "train",
+                                .phase = t->phase,
                                 .unit = "steps",
                                 .done = t->state.step,
                                 .total = t->budget_seconds > 0 ? 0 : t->n_steps,

@@ -52,7 +52,7 @@ typedef struct mb_trainer {
     int64_t keep;        /* checkpoints kept, >= 1 */
     const char *out_dir; /* where checkpoints/ is; NULL: the run is not checkpointed */
     int64_t run;         /* number of this run among several, told in the records; 0: not told */
-    const char *phase;   /* of progress reports: "train" */
+    const char *phase;   /* of progress reports and records: "train", "adapt" */
     /* Of a masked-LM run: the loss of one who knows word frequencies alone, in nats, which reports compare with; 0: none. */
     double unigram_entropy;
     bool usual_loss; /* such a run's usual loss is known (mb_masked_lm_usual): reports name it */

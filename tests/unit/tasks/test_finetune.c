@@ -258,6 +258,54 @@ Test(finetune, a_frozen_encoder_and_one_from_scratch) {
     workplace_end(&w);
 }
 
+/* The mean loss of the first or last n_wanted steps of --adapt-epochs. */
+static double adapt_loss(const char *out, size_t n_wanted, bool last) {
+    char *path = mb_path_join(out, "metrics.jsonl");
+    mb_buffer text = read_path(path);
+    double losses[512], sum = 0;
+    size_t n = 0;
+    for (char *line = strtok(text.data, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        json_t *record = json_loads(line, 0, NULL);
+        if (strcmp(json_string_value(json_object_get(record, "event")), "adapt") == 0) {
+            cr_assert_lt(n, 512);
+            losses[n++] = number(record, "loss");
+        }
+        json_decref(record);
+    }
+    cr_assert_geq(n, 2 * n_wanted);
+    for (size_t i = 0; i < n_wanted; i++) {
+        sum += losses[last ? n - 1 - i : i] / (double)n_wanted;
+    }
+    mb_buffer_free(&text);
+    free(path);
+    return sum;
+}
+
+Test(finetune, adapting_learns_the_texts_and_goes_on_from_there) {
+    workplace w = workplace_begin();
+    const char *model = write_model(&w, "model"), *train = write_labelled(&w, "train.tsv", 1, 200, false);
+    mb_finetune_options o = small_finetune(model, train, NULL, path_of(&w, "a"));
+    o.adapt_epochs = 200; /* a step each */
+    o.epochs = 0.01;      /* one step */
+    o.freeze_encoder = true;
+    o.log_every = 1;
+    json_decref(finetune(&o));
+    cr_assert_lt(adapt_loss(o.out, 5, true), adapt_loss(o.out, 5, false) - 1);
+    cr_assert_gt(difference(model, o.out, "encoder.layer"), 0.01, "the encoder that was adapted");
+    cr_assert_gt(difference(model, o.out, "embeddings"), 0.01);
+    const char *first = o.out;
+    o.out = path_of(&w, "b");
+    o.lr = 1e-2;
+    json_decref(finetune(&o));
+    cr_assert_eq(difference(first, o.out, "encoder.layer"), 0, "a function of the seed");
+    cr_assert_eq(difference(first, o.out, "embeddings"), 0);
+    o.out = path_of(&w, "c");
+    o.seed = 2;
+    json_decref(finetune(&o));
+    cr_assert_gt(difference(first, o.out, "encoder.layer"), 0);
+    workplace_end(&w);
+}
+
 Test(finetune, what_cannot_be_right_is_refused_and_leaves_nothing) {
     workplace w = workplace_begin();
     const char *model = write_model(&w, "model"), *train = write_labelled(&w, "train.tsv", 1, 12, false);
@@ -274,6 +322,13 @@ Test(finetune, what_cannot_be_right_is_refused_and_leaves_nothing) {
     bad = o;
     bad.out = model;
     refuses(&bad, MB_ERROR_USAGE, "the model itself");
+    bad = o;
+    bad.adapt_epochs = 1;
+    bad.from_scratch = true;
+    refuses(&bad, MB_ERROR_USAGE, "--adapt-epochs");
+    bad.from_scratch = false;
+    bad.train = write_text(&w, "empty.tsv", "label\ttext\nbird\t\nfish\t\n");
+    refuses(&bad, MB_ERROR_FORMAT, "texts are empty");
     bad = o;
     bad.lr = 1e30;
     bad.epochs = 20;

@@ -146,6 +146,7 @@ static inline void tiny_run_begin(tiny_run *run, int32_t batch_size, double drop
     cr_assert_not_null(run->tape);
     run->job = (mb_job){.stop_signal = &run->stop};
     run->trainer = (mb_trainer){.model = run->model,
+                                .phase = "train",
                                 .optimizer = &run->optimizer,
                                 .job = &run->job,
                                 .n_steps = 10,
