@@ -266,7 +266,7 @@ void mb_model_freeze_encoder(mb_model *model, bool frozen) {
     mb_model_bind_tensors(model);
 }
 
-void mb_model_set_layer_decay(mb_model *model, double decay) {
+void mb_model_set_rates(mb_model *model, double decay, double words) {
     const mb_layout_names *names = &mb_layouts[model->config.layout];
     for (size_t i = 0; i < model->params.n_views; i++) {
         mb_param *view = &model->params.views[i];
@@ -278,6 +278,7 @@ void mb_model_set_layer_decay(mb_model *model, double decay) {
         }
         view->rate = pow(decay, below);
     }
+    mb_model_view(model, model->embeddings.word)->rate *= words;
 }
 
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier) {

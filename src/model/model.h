@@ -90,8 +90,8 @@ const char *mb_head_description(mb_head head); /* "a masked language model" ... 
 void mb_model_freeze_encoder(mb_model *model, bool frozen);
 /* The rate of the top layer is that of the heads times `decay`, of the one below times decay^2, and so on down to the
  * embeddings: what is low is general, and changes little (Howard and Ruder 2018, "discriminative fine-tuning"). 1: all the
- * same. */
-void mb_model_set_layer_decay(mb_model *model, double decay);
+ * same. The word embeddings' rate is `words` times what it would be. */
+void mb_model_set_rates(mb_model *model, double decay, double words);
 /* A pre-norm model, most likely a new one, of which at first only the lower `depth` layers are computed: what the others add to
  * the residual stream begins as zero, so that the whole model is the same function (Chen et al. 2016, "Net2Net"). */
 void mb_model_begin_shallow(mb_model *model, int32_t depth);

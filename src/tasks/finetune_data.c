@@ -47,6 +47,8 @@ const mb_option mb_finetune_option_table[] = {
     {"layer-decay", MB_OPTION_REAL, FIELD(layer_decay), "1", "D",
      .help = "the rate of a layer is D times that of the one above; 1: all learn at the same rate", .min = 0, .max = 1,
      .exclusive_min = true},
+    {"word-rate", MB_OPTION_REAL, FIELD(word_rate), "1", "F",
+     .help = "the word embeddings learn F times as fast; 3 helps where single words tell the label", .min = 0, .max = 1000},
     {"adapt-epochs", MB_OPTION_REAL, FIELD(adapt_epochs), "0", "E",
      .help =
          "before that, passes of masked language modelling over the training texts, with Muon; 5 to 20 help where texts are "

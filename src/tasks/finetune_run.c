@@ -76,7 +76,7 @@ static mb_status make_model(run *r, mb_error *error) {
         mb_params_copy_weights(mb_model_params(*model), mb_model_params(r->data->adapted));
     }
     if (status == MB_OK) {
-        mb_model_set_layer_decay(*model, o->layer_decay);
+        mb_model_set_rates(*model, o->layer_decay, o->word_rate);
     }
     if (status == MB_OK && o->freeze_encoder) {
         mb_model_freeze_encoder(*model, true);

@@ -181,7 +181,8 @@ Test(forward, a_frozen_encoder_gets_no_gradient) {
     mb_model_free(model);
 }
 
-/* Of BERT's two layers the upper one learns at half the rate of the head, the embeddings at an eighth; so do ModernBERT's. */
+/* Of BERT's two layers the upper one learns at half the rate of the head, the embeddings at an eighth, the words among them at
+ * three times that; so do ModernBERT's. */
 Test(forward, rates_fall_from_layer_to_layer) {
     mb_model_config config = tiny_config();
     config.n_layers = 2;
@@ -189,10 +190,11 @@ Test(forward, rates_fall_from_layer_to_layer) {
     static const struct {
         const char *part;
         double rate;
-    } rates[] = {{".embeddings.", 0.125}, {"layer.0.", 0.25}, {"layers.0.", 0.25}, {"layer.1.", 0.5}, {"layers.1.", 0.5}};
+    } rates[] = {{".embeddings.", 0.125}, {"word_embeddings", 0.375}, {"tok_embeddings", 0.375}, {"layer.0.", 0.25},
+                 {"layers.0.", 0.25},     {"layer.1.", 0.5},          {"layers.1.", 0.5}};
     for (int m = 0; m < 2; m++) {
         const mb_params *params = mb_model_params(models[m]);
-        mb_model_set_layer_decay(models[m], 0.5);
+        mb_model_set_rates(models[m], 0.5, 3);
         for (size_t i = 0; i < params->n_views; i++) {
             double expected = 1;
             for (size_t k = 0; k < sizeof rates / sizeof *rates; k++) {
