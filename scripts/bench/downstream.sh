@@ -49,10 +49,10 @@ blimp() {
 
 for set in "$@"; do
     case $set in
-    sst2) classify sst2 accuracy dev 3e-4 2 64 ;;
-    mr) classify mr accuracy test 3e-4 3 32 ;;
-    trec) classify trec accuracy test 5e-4 8 16 --layer-decay 0.8 ;;
-    subj) classify subj accuracy test 1e-4 3 16 ;;
+    sst2) classify sst2 accuracy dev 3e-4 2 64 --adapt-epochs 4 ;;
+    mr) classify mr accuracy test 3e-4 3 32 --adapt-epochs 10 --word-rate 3 ;;
+    trec) classify trec accuracy test 5e-4 8 16 --adapt-epochs 20 --layer-decay 0.8 ;;
+    subj) classify subj accuracy test 1e-4 3 16 --adapt-epochs 20 ;;
     zh-waimai10k) classify zh-waimai10k accuracy test 3e-4 3 32 ;;
     cola) classify cola matthews dev 3e-4 4 32 ;;
     blimp) blimp ;;

@@ -64,6 +64,31 @@ typedef struct results {
     json_t *runs;
 } results;
 
+/* Makes *best the mean of the first `number` runs: a uniform soup (Wortsman et al. 2022, "Model soups"). */
+static void merge(results *all, mb_finetune_outcome *outcome, int64_t number) {
+    if (number == 1) {
+        all->best = *outcome;
+        return;
+    }
+    mb_params *mean = mb_model_params(all->best.model);
+    const mb_params *last = mb_model_params(outcome->model);
+    for (int64_t i = 0; i < mean->count; i++) {
+        mean->weights[i] += (last->weights[i] - mean->weights[i]) / (mb_real)number;
+    }
+    all->best.epoch = 0; /* of no one run */
+    mb_finetune_outcome_free(outcome);
+}
+
+static void keep_if_best(results *all, mb_finetune_outcome *outcome, int64_t number) {
+    if (number == 1 || outcome->scores.accuracy > all->best.scores.accuracy) {
+        mb_finetune_outcome_free(&all->best);
+        all->best = *outcome;
+        all->best_number = number;
+    } else {
+        mb_finetune_outcome_free(outcome);
+    }
+}
+
 static mb_status run_all(const mb_finetune_data *data, mb_metrics *metrics, results *all, mb_error *error) {
     const int64_t n = data->options->runs;
     all->scores = calloc((size_t)n, sizeof *all->scores);
@@ -77,25 +102,29 @@ static mb_status run_all(const mb_finetune_data *data, mb_metrics *metrics, resu
         }
         all->scores[i] = outcome.scores;
         status = describe_run(&outcome, all->runs, error);
-        if (i == 0 || outcome.scores.accuracy > all->best.scores.accuracy) {
-            mb_finetune_outcome_free(&all->best);
-            all->best = outcome;
-            all->best_number = i + 1;
+        if (data->options->merge_runs) {
+            merge(all, &outcome, i + 1);
         } else {
-            mb_finetune_outcome_free(&outcome);
+            keep_if_best(all, &outcome, i + 1);
         }
     }
-    return status;
+    return status == MB_OK && data->options->merge_runs ? mb_finetune_score(data, &all->best, error) : status;
 }
 
 static mb_status describe_results(const mb_finetune_data *data, const results *all, json_t **out, mb_error *error) {
     const mb_finetune_options *o = data->options;
-    json_t *result =
-        json_pack("{s:s, s:s, s:i, s:I, s:I, s:s, s:I, s:f}", "model", o->out, "task", mb_task_names[o->task], "labels",
-                  (int)data->config.n_labels, "train_examples", (json_int_t)data->train.n, "dev_examples",
-                  (json_int_t)data->dev.n, "kept", data->has_dev ? "best epoch on dev" : "last epoch", "kept_run",
-                  (json_int_t)all->best_number, "kept_epoch", all->best.epoch);
+    json_t *result = json_pack("{s:s, s:s, s:i, s:I, s:I, s:s}", "model", o->out, "task", mb_task_names[o->task], "labels",
+                               (int)data->config.n_labels, "train_examples", (json_int_t)data->train.n, "dev_examples",
+                               (json_int_t)data->dev.n, "kept",
+                               o->merge_runs   ? "mean of the runs"
+                               : data->has_dev ? "best epoch on dev"
+                                               : "last epoch");
     mb_status status = result == NULL ? out_of_memory(error) : MB_OK;
+    if (status == MB_OK && !o->merge_runs &&
+        (json_object_set_new(result, "kept_run", json_integer(all->best_number)) != 0 ||
+         json_object_set_new(result, "kept_epoch", json_real(all->best.epoch)) != 0)) {
+        status = out_of_memory(error);
+    }
     if (status == MB_OK && data->has_dev) {
         status = mb_class_scores_to_json(&all->best.scores, result, error);
         status = status == MB_OK && o->runs > 1 ? add_statistics(all->scores, o->runs, result, error) : status;

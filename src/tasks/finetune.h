@@ -21,6 +21,7 @@ typedef struct mb_finetune_options {
     double adapt_epochs, adapt_lr; /* masked language modelling on the training texts first; 0 epochs: none */
     int lr_schedule;
     int64_t batch_size, grad_accum, max_length, runs;
+    bool merge_runs; /* keep the mean of the runs' weights */
     bool freeze_encoder, from_scratch, overwrite;
     /* Set by the caller from the options common to all commands. */
     int64_t seed, log_every;
@@ -31,7 +32,8 @@ extern const mb_option mb_finetune_option_table[];
 
 /* OUT is touched only once there is a model to write, and refused if it holds one (unless `overwrite`).
  * With a dev file the best epoch (by accuracy; of equal ones the lower loss) of the best run is written, without one the last
- * epoch. *result (new reference, NULL on failure): the runs' dev metrics, their mean and standard deviation, and what was kept.
+ * epoch; with merge_runs the mean of what so each run would keep. *result (new reference, NULL on failure): the runs' dev
+ * metrics, their mean and standard deviation, and what was kept.
  */
 mb_status mb_finetune(const mb_finetune_options *options, const mb_job *job, json_t **result, mb_error *error);
 

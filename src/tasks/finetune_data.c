@@ -44,6 +44,8 @@ const mb_option mb_finetune_option_table[] = {
      .help = "runs with seeds S, S+1, ...; mean and deviation are told, the best "
              "on dev is kept",
      .min = 1, .max = 1000},
+    {"merge-runs", MB_OPTION_BOOL, FIELD(merge_runs), "false", NULL,
+     .help = "keep the mean of the runs' weights instead of the best run; they begin with one classifier"},
     {"layer-decay", MB_OPTION_REAL, FIELD(layer_decay), "1", "D",
      .help = "the rate of a layer is D times that of the one above; 1: all learn at the same rate", .min = 0, .max = 1,
      .exclusive_min = true},
@@ -82,8 +84,12 @@ mb_status mb_finetune_options_check(const mb_finetune_options *o, mb_error *erro
     if (o->adapt_epochs > 0 && o->from_scratch) {
         return mb_fail(error, MB_ERROR_USAGE, "--from-scratch takes no weights to adapt: leave out --adapt-epochs");
     }
-    if (o->runs > 1 && o->dev == NULL) {
-        return mb_fail(error, MB_ERROR_USAGE, "--runs %" PRId64 " needs --dev, to tell which run is best", o->runs);
+    if (o->merge_runs && o->runs < 2) {
+        return mb_fail(error, MB_ERROR_USAGE, "--merge-runs needs --runs 2 or more");
+    }
+    if (o->runs > 1 && o->dev == NULL && !o->merge_runs) {
+        return mb_fail(error, MB_ERROR_USAGE, "--runs %" PRId64 " needs --dev, to tell which run is best, or --merge-runs",
+                       o->runs);
     }
     const mb_schedule schedule = {(mb_schedule_shape)o->lr_schedule, o->warmup, o->decay_fraction};
     if (mb_schedule_check(&schedule, error) != MB_OK) {

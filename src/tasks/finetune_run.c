@@ -64,9 +64,11 @@ static mb_status evaluate(void *context, int64_t step, bool final, json_t *recor
 static mb_status make_model(run *r, mb_error *error) {
     const mb_finetune_options *o = r->data->options;
     mb_model **model = &r->outcome->model;
-    mb_status status =
-        o->from_scratch ? mb_model_new(&r->data->config, MB_HEAD_CLASSIFIER, r->outcome->seed, model, error)
-                        : mb_model_load(o->model, MB_HEAD_CLASSIFIER, &r->data->config, r->outcome->seed, true, model, error);
+    /* Weights have a mean that is worth something only if they began as the same. */
+    const uint64_t seed = o->merge_runs ? (uint64_t)o->seed : r->outcome->seed;
+    mb_status status = o->from_scratch
+                           ? mb_model_new(&r->data->config, MB_HEAD_CLASSIFIER, seed, model, error)
+                           : mb_model_load(o->model, MB_HEAD_CLASSIFIER, &r->data->config, seed, true, model, error);
     if (status == MB_OK && r->number == 1 && !o->from_scratch) {
         mb_job_message(r->data->job, MB_LEVEL_INFO,
                        "%zu tensors of the classifier are not in '%s' and begin with random weights",
@@ -154,6 +156,23 @@ mb_status mb_finetune_run(const mb_finetune_data *data, int64_t number, mb_metri
     if (status != MB_OK) {
         mb_finetune_outcome_free(outcome);
     }
+    return status;
+}
+
+mb_status mb_finetune_score(const mb_finetune_data *data, mb_finetune_outcome *outcome, mb_error *error) {
+    mb_model_pack_weights(outcome->model);
+    if (!data->has_dev) {
+        return MB_OK;
+    }
+    mb_classifier_batch batch = {0};
+    mb_tape *inference = mb_tape_new(false);
+    mb_status status = inference == NULL ? out_of_memory(error) : MB_OK;
+    status = status == MB_OK ? mb_classifier_batch_new(&data->dev, data->options->batch_size, &batch, error) : status;
+    status = status == MB_OK
+                 ? mb_classifier_evaluate(outcome->model, inference, &data->dev, &batch, data->job, &outcome->scores, error)
+                 : status;
+    mb_classifier_batch_free(&batch);
+    mb_tape_free(inference);
     return status;
 }
 

@@ -39,6 +39,8 @@ typedef struct mb_finetune_outcome {
 /* Trains once. `number`: 1 is the first; its seed is options->seed + number - 1. */
 mb_status mb_finetune_run(const mb_finetune_data *data, int64_t number, mb_metrics *metrics, mb_finetune_outcome *outcome,
                           mb_error *error);
+/* Makes the packed weights and `scores` those of the model's weights, which have changed. */
+mb_status mb_finetune_score(const mb_finetune_data *data, mb_finetune_outcome *outcome, mb_error *error);
 void mb_finetune_outcome_free(mb_finetune_outcome *outcome);
 
 #endif

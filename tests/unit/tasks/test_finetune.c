@@ -213,12 +213,12 @@ Test(finetune, several_runs_give_mean_and_deviation_and_keep_the_best) {
 }
 
 /* Largest difference of a tensor between two directories. */
-static double difference(const char *dir_a, const char *dir_b, const char *prefix) {
+static double difference_in(mb_head head, const char *dir_a, const char *dir_b, const char *prefix) {
     mb_model *a = NULL, *b = NULL;
     mb_error error;
     double largest = 0;
-    ASSERT_OK(mb_model_load(dir_a, MB_HEAD_NONE, NULL, 0, false, &a, &error), error);
-    ASSERT_OK(mb_model_load(dir_b, MB_HEAD_NONE, NULL, 0, false, &b, &error), error);
+    ASSERT_OK(mb_model_load(dir_a, head, NULL, 0, false, &a, &error), error);
+    ASSERT_OK(mb_model_load(dir_b, head, NULL, 0, false, &b, &error), error);
     const mb_params *pa = mb_model_params(a), *pb = mb_model_params(b);
     for (size_t v = 0; v < pa->n_views; v++) {
         const int other = mb_params_find(pb, pa->views[v].name);
@@ -233,6 +233,74 @@ static double difference(const char *dir_a, const char *dir_b, const char *prefi
     mb_model_free(a);
     mb_model_free(b);
     return largest;
+}
+
+static double difference(const char *dir_a, const char *dir_b, const char *prefix) {
+    return difference_in(MB_HEAD_NONE, dir_a, dir_b, prefix);
+}
+
+/* The weights in `mean` are the means of those in the others, which differ. */
+static void assert_mean(const char *dir_a, const char *dir_b, const char *mean) {
+    const char *const dirs[] = {dir_a, dir_b, mean};
+    mb_model *models[3] = {0};
+    const mb_params *params[3];
+    mb_error error;
+    double largest = 0, apart = 0;
+    for (int i = 0; i < 3; i++) {
+        ASSERT_OK(mb_model_load(dirs[i], MB_HEAD_CLASSIFIER, NULL, 0, true, &models[i], &error), error);
+        params[i] = mb_model_params(models[i]);
+    }
+    for (int64_t i = 0; i < params[0]->count; i++) {
+        const double a = (double)params[0]->weights[i], b = (double)params[1]->weights[i];
+        largest = fmax(largest, fabs((double)params[2]->weights[i] - (a + b) / 2));
+        apart = fmax(apart, fabs(a - b));
+    }
+    cr_assert_gt(apart, 1e-3);
+    cr_assert_lt(largest, 1e-6);
+    for (int i = 0; i < 3; i++) {
+        mb_model_free(models[i]);
+    }
+}
+
+Test(finetune, runs_may_be_merged) {
+    workplace w = workplace_begin();
+    const char *model = write_model(&w, "model"), *train = write_labelled(&w, "train.tsv", 1, 30, false);
+    const char *dev = write_labelled(&w, "dev.tsv", 2, 30, false);
+    mb_finetune_options o = small_finetune(model, train, NULL, path_of(&w, "one"));
+    o.epochs = 0.01; /* one step */
+    o.lr = 1e-12;
+    json_decref(finetune(&o));
+    const char *one = o.out;
+    o.out = path_of(&w, "three");
+    o.runs = 3;
+    o.merge_runs = true;
+    json_decref(finetune(&o));
+    cr_assert_lt(difference_in(MB_HEAD_CLASSIFIER, one, o.out, ""), 1e-7, "the mean of what hardly moved from one beginning");
+
+    o = small_finetune(model, train, dev, path_of(&w, "merged"));
+    o.runs = 3;
+    o.merge_runs = true;
+    json_t *result = finetune(&o), *scores = evaluate(o.out, dev);
+    cr_assert_str_eq(json_string_value(json_object_get(result, "kept")), "mean of the runs");
+    cr_assert_eq(number(result, "accuracy"), 1);
+    cr_assert_eq(number(scores, "accuracy"), 1, "what was written is what was scored");
+    cr_assert_float_eq(number(scores, "loss"), number(result, "loss"), 1e-9);
+    json_decref(result);
+    json_decref(scores);
+    /* From a model that has a classifier, so that runs with other seeds begin with it too. */
+    o = small_finetune(one, train, NULL, path_of(&w, "a"));
+    o.epochs = 1;
+    json_decref(finetune(&o));
+    o.out = path_of(&w, "b");
+    o.seed = 2;
+    json_decref(finetune(&o));
+    o.out = path_of(&w, "mean");
+    o.seed = 1;
+    o.runs = 2;
+    o.merge_runs = true;
+    json_decref(finetune(&o));
+    assert_mean(path_of(&w, "a"), path_of(&w, "b"), o.out);
+    workplace_end(&w);
 }
 
 Test(finetune, a_frozen_encoder_and_one_from_scratch) {
@@ -319,6 +387,9 @@ Test(finetune, what_cannot_be_right_is_refused_and_leaves_nothing) {
     bad = o;
     bad.runs = 2;
     refuses(&bad, MB_ERROR_USAGE, "--dev");
+    bad.runs = 1;
+    bad.merge_runs = true;
+    refuses(&bad, MB_ERROR_USAGE, "--runs 2");
     bad = o;
     bad.out = model;
     refuses(&bad, MB_ERROR_USAGE, "the model itself");
