@@ -93,7 +93,10 @@ static mb_status run_all(const mb_finetune_data *data, mb_metrics *metrics, resu
     const int64_t n = data->options->runs;
     all->scores = calloc((size_t)n, sizeof *all->scores);
     all->runs = json_array();
-    mb_status status = all->scores == NULL || all->runs == NULL ? out_of_memory(error) : MB_OK;
+    if (all->scores == NULL || all->runs == NULL) {
+        return out_of_memory(error);
+    }
+    mb_status status = MB_OK;
     for (int64_t i = 0; i < n && status == MB_OK; i++) {
         mb_finetune_outcome outcome = {0};
         status = mb_finetune_run(data, i + 1, metrics, &outcome, error);
