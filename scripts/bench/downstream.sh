@@ -6,8 +6,8 @@
 #
 # DATA has classify/SET/{train,dev,test}.tsv (label<TAB>text, a header line) and pairs/blimp/*.tsv (good<TAB>bad<TAB>term). A SET is
 # sst2, mr, trec, subj, cola or blimp, or of a Chinese model zh-waimai10k; all the English ones without one. MINIBERT names the program
-# (build/release/minibert), SEEDS the seeds.
-# A dev set chooses the epoch; the figure is the test set's, or of sst2 and cola, as is usual, the dev set's.
+# (build/release/minibert), SEEDS the seeds (10 20 30; a set with --runs takes those that follow,
+# too). A dev set chooses the epoch; the figure is the test set's, or of sst2 and cola, as is usual, the dev set's.
 set -euo pipefail
 minibert=${MINIBERT:-$(dirname "$0")/../../build/release/minibert}
 [ $# -ge 2 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | sed '$d' >&2; exit 2; }
@@ -23,7 +23,7 @@ classify() { # set metric part rate epochs batch [options of finetune]
     local set=$1 metric=$2 part=$3 rate=$4 epochs=$5 batch=$6 dir=$data/classify/$1 dev=() seed values=()
     shift 6
     [ ! -e "$dir/dev.tsv" ] || dev=(--dev "$dir/dev.tsv")
-    for seed in ${SEEDS:-1 2 3}; do
+    for seed in ${SEEDS:-10 20 30}; do
         "$minibert" finetune --quiet --model "$model" --train "$dir/train.tsv" "${dev[@]}" --out "$work/$set" --overwrite --lr "$rate" \
             --epochs "$epochs" --batch-size "$batch" "$@" --seed "$seed" > "$work/finetune.json"
         "$minibert" evaluate --quiet --model "$work/$set" --data "$dir/$part.tsv" > "$work/evaluate.json"
@@ -50,7 +50,7 @@ blimp() {
 for set in "$@"; do
     case $set in
     sst2) classify sst2 accuracy dev 3e-4 2 64 --adapt-epochs 4 ;;
-    mr) classify mr accuracy test 3e-4 3 32 --adapt-epochs 10 --word-rate 3 ;;
+    mr) classify mr accuracy test 3e-4 3 32 --adapt-epochs 10 --word-rate 3 --runs 3 --merge-runs ;;
     trec) classify trec accuracy test 5e-4 8 16 --adapt-epochs 20 --layer-decay 0.8 ;;
     subj) classify subj accuracy test 1e-4 3 16 --adapt-epochs 20 ;;
     zh-waimai10k) classify zh-waimai10k accuracy test 3e-4 3 32 ;;

@@ -52,9 +52,8 @@ const mb_option mb_finetune_option_table[] = {
     {"word-rate", MB_OPTION_REAL, FIELD(word_rate), "1", "F",
      .help = "the word embeddings learn F times as fast; 3 helps where single words tell the label", .min = 0, .max = 1000},
     {"adapt-epochs", MB_OPTION_REAL, FIELD(adapt_epochs), "0", "E",
-     .help =
-         "before that, passes of masked language modelling over the training texts, with Muon; 5 to 20 help where texts are "
-         "few and unlike those of pretraining",
+     .help = "passes of masked language modelling over the training texts, with Muon, before their labels are learnt; 5 to 20 "
+             "help where texts are few and unlike those of pretraining",
      .min = 0, .max = 1e6},
     {"adapt-lr", MB_OPTION_REAL, FIELD(adapt_lr), "1e-3", "RATE", .help = "peak learning rate of these passes",
      .exclusive_min = true},
