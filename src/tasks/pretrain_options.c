@@ -107,7 +107,8 @@ const mb_option mb_pretrain_option_table[] = {
     {"weight-decay", MB_OPTION_REAL, FIELD(weight_decay), "0.01", "D", .help = "of matrices; biases and LayerNorm have none",
      .min = 0, .max = 100},
     {"muon-lr", MB_OPTION_REAL, FIELD(muon_lr), "0", "RATE",
-     .help = "peak learning rate of the encoder's matrices with Muon; 0: as --lr, with a --budget below 10 minutes twice that",
+     .help =
+         "peak learning rate of the encoder's matrices with Muon; 0: as --lr, with a --budget below 10 minutes 1.5 times that",
      .min = 0, .max = 1e30},
     {"muon-momentum", MB_OPTION_REAL, FIELD(muon_momentum), "0.95", "M", .help = "Nesterov momentum of Muon", .min = 0,
      .max = 0.999999},

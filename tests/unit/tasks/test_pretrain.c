@@ -324,15 +324,15 @@ Test(pretrain, a_recipe_fills_in_what_is_not_given) {
         double lr, muon_lr, masks, dropout, warmup;
     } cases[] = {
         {{0}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 32, 2e-3, 2e-3, 0.4, 0, 0.05},
-        {{"--budget", "5m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 16, 2e-3, 4e-3, 0.4, 0, 0.05},
+        {{"--budget", "5m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 16, 2e-3, 3e-3, 0.4, 0, 0.05},
         {{"--budget", "30m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 32, 2e-3, 2e-3, 0.4, 0, 0.05},
         {{"--budget", "3h"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 64, 2e-3, 2e-3, 0.4, 0, 0.05},
-        {{"--budget", "5m", "--muon-lr", "3e-3", "--batch-size", "8"},
+        {{"--budget", "5m", "--muon-lr", "5e-3", "--batch-size", "8"},
          MB_LAYOUT_MODERNBERT,
          MB_OPTIMIZER_MUON,
          8,
          2e-3,
-         3e-3,
+         5e-3,
          0.4,
          0,
          0.05},
