@@ -75,7 +75,6 @@ static void merge(results *all, mb_finetune_outcome *outcome, int64_t number) {
     for (int64_t i = 0; i < mean->count; i++) {
         mean->weights[i] += (last->weights[i] - mean->weights[i]) / (mb_real)number;
     }
-    all->best.epoch = 0; /* of no one run */
     mb_finetune_outcome_free(outcome);
 }
 

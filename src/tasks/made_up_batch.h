@@ -8,11 +8,10 @@
 typedef struct mb_made_up_text {
     int32_t n_sequences, length, vocab_size;
     double mlm_probability;
-    bool next_sentence; /* has labels for it, all 0 */
     uint64_t seed;
 } mb_made_up_text;
 
-/* Released by mb_batch_free. Uniform ids: what they are does not change the work. */
+/* Released by mb_batch_free. Uniform ids: what they are does not change the work; all types and next-sentence labels are 0. */
 mb_status mb_made_up_batch(const mb_made_up_text *text, mb_batch *out, mb_error *error);
 
 #endif

@@ -99,7 +99,6 @@ mb_status mb_pretrain_estimate(mb_pretrain_run *run, json_t **result, mb_error *
                                   .length = (int32_t)run->options->seq_length,
                                   .vocab_size = mb_model_get_config(run->model)->vocab_size,
                                   .mlm_probability = run->options->mlm_probability,
-                                  .next_sentence = run->options->nsp,
                                   .seed = (uint64_t)run->options->seed};
     mb_status status = mb_made_up_batch(&text, &batch, error);
     if (status == MB_OK) {
