@@ -18,6 +18,7 @@ typedef enum mb_rng_stream {
     MB_STREAM_NSP,         /* next-sentence pairs */
     MB_STREAM_SPLIT,       /* held-out documents */
     MB_STREAM_CLASSES,     /* samples of an output layer's classes */
+    MB_STREAM_WORDS,       /* word dropout: a = epoch, b = example, c = position / 4 */
     MB_STREAM_TEST = 1000, /* the test suite */
 } mb_rng_stream;
 

@@ -193,6 +193,23 @@ static int64_t draw_example(const mb_classifier_set *set, int64_t batch_size, ui
                                    (uint64_t)(index % per_epoch * batch_size + i), (uint64_t)set->n);
 }
 
+/* Word dropout on the example that was added last. Only [CLS] and [SEP] are safe: a text of one word may lose it. */
+static void hide_words(mb_classifier_batch *part, const mb_word_dropout *dropout, uint64_t seed, uint32_t epoch,
+                       int64_t example) {
+    int32_t *ids = part->ids + part->offsets[part->n - 1];
+    const int32_t n = part->offsets[part->n] - part->offsets[part->n - 1];
+    mb_rng_block block = {{0}};
+    for (int32_t i = 0; i < n && dropout->probability > 0; i++) {
+        if (i % 4 == 0) {
+            block = mb_rng_at(seed, MB_STREAM_WORDS, epoch, (uint32_t)example, (uint32_t)i / 4);
+        }
+        if (ids[i] != dropout->cls_id && ids[i] != dropout->sep_id &&
+            (double)mb_rng_uniform(block.v[i % 4]) < dropout->probability) {
+            ids[i] = dropout->mask_id;
+        }
+    }
+}
+
 static int32_t argmax(const mb_real *row, int32_t n) {
     int32_t best = 0;
     for (int32_t c = 1; c < n; c++) {
@@ -225,19 +242,20 @@ static mb_status learn_part(const mb_classifier_trainee *trainee, const mb_class
 static mb_status learn_batch(const mb_classifier_trainee *trainee, const mb_classifier_set *set, mb_classifier_batch *part,
                              int64_t index, mb_step_sums *sums, mb_error *error) {
     const int64_t n = batch_count(set, part->capacity, index);
+    const uint32_t epoch = (uint32_t)(index / mb_classifier_batches_per_epoch(set, part->capacity));
     int64_t number = index * max_parts(set, part->capacity);
     part_begin(part);
     for (int64_t i = 0; i < n; i++) {
         const int64_t example = draw_example(set, part->capacity, trainee->seed, index, i);
-        if (part_add(part, set, example)) {
-            continue;
+        if (!part_add(part, set, example)) {
+            const mb_status status = learn_part(trainee, part, number++, sums, error);
+            if (status != MB_OK) {
+                return status;
+            }
+            part_begin(part);
+            part_add(part, set, example);
         }
-        const mb_status status = learn_part(trainee, part, number++, sums, error);
-        if (status != MB_OK) {
-            return status;
-        }
-        part_begin(part);
-        part_add(part, set, example);
+        hide_words(part, &trainee->word_dropout, trainee->seed, epoch, example);
     }
     return learn_part(trainee, part, number, sums, error);
 }

@@ -40,12 +40,20 @@ typedef struct mb_classifier_batch {
 mb_status mb_classifier_batch_new(const mb_classifier_set *set, int64_t batch_size, mb_classifier_batch *out, mb_error *error);
 void mb_classifier_batch_free(mb_classifier_batch *batch);
 
+/* Training hides each piece behind [MASK] with a probability, drawn anew each epoch ("word dropout", Iyyer et al. 2015, "Deep
+ * Unordered Composition Rivals Syntactic Methods for Text Classification", section 3). */
+typedef struct mb_word_dropout {
+    double probability; /* 0: none */
+    int32_t mask_id, cls_id, sep_id;
+} mb_word_dropout;
+
 /* What learns. */
 typedef struct mb_classifier_trainee {
     mb_model *model;
     mb_tape *tape;           /* recording */
     mb_optimizer *optimizer; /* is told which word embeddings a part reads; NULL: none is */
     uint64_t seed;
+    mb_word_dropout word_dropout;
 } mb_classifier_trainee;
 
 /* Batches of an epoch; the last one may be smaller. */

@@ -18,6 +18,7 @@ typedef struct mb_finetune_options {
     double lr, warmup, decay_fraction, weight_decay, adam_beta1, adam_beta2, adam_eps, max_grad_norm;
     double layer_decay;            /* 1: all layers learn at the same rate */
     double word_rate;              /* the rate of the word embeddings, times what it would be */
+    double word_dropout;           /* share of the pieces that training hides behind [MASK] */
     double adapt_epochs, adapt_lr; /* masked language modelling on the training texts first; 0 epochs: none */
     int lr_schedule;
     int64_t batch_size, grad_accum, max_length, runs;

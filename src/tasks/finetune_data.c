@@ -51,6 +51,9 @@ const mb_option mb_finetune_option_table[] = {
      .exclusive_min = true},
     {"word-rate", MB_OPTION_REAL, FIELD(word_rate), "1", "F",
      .help = "the word embeddings learn F times as fast; 3 helps where single words tell the label", .min = 0, .max = 1000},
+    {"word-dropout", MB_OPTION_REAL, FIELD(word_dropout), "0", "F",
+     .help = "share of the wordpieces that training hides behind [MASK], others each epoch; 0.3 may help where texts are few",
+     .min = 0, .max = 1},
     {"adapt-epochs", MB_OPTION_REAL, FIELD(adapt_epochs), "0", "E",
      .help = "passes of masked language modelling over the training texts, with Muon, before their labels are learnt; 5 to 20 "
              "help where texts are few and unlike those of pretraining",

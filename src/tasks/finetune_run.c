@@ -27,7 +27,17 @@ static mb_status out_of_memory(mb_error *error) {
 
 static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_error *error) {
     run *r = context;
-    const mb_classifier_trainee trainee = {r->outcome->model, r->tape, &r->optimizer, r->outcome->seed};
+    const mb_tokenizer *tokenizer = r->data->tokenizer;
+    const mb_classifier_trainee trainee = {
+        .model = r->outcome->model,
+        .tape = r->tape,
+        .optimizer = &r->optimizer,
+        .seed = r->outcome->seed,
+        .word_dropout = {.probability = r->data->options->word_dropout,
+                         .mask_id = mb_tokenizer_special(tokenizer, MB_SPECIAL_MASK),
+                         .cls_id = mb_tokenizer_special(tokenizer, MB_SPECIAL_CLS),
+                         .sep_id = mb_tokenizer_special(tokenizer, MB_SPECIAL_SEP)},
+    };
     return mb_classifier_accumulate(&trainee, &r->data->train, &r->train_batch, r->data->options->grad_accum, step, sums,
                                     error);
 }

@@ -103,6 +103,68 @@ Test(classifier, parts_drop_out_other_numbers) {
     mb_model_free(model);
 }
 
+enum { HIDDEN_ID = 1, FIRST_ID = 2, LAST_ID = 3, WORD_ID = 4, SHORT_EXAMPLES = 20 };
+
+/* What a step of all examples reads, which must fit into one part: FIRST_ID words LAST_ID, `n_hidden` of the words hidden. */
+static void read_hidden(mb_model *model, const mb_classifier_set *set, double probability, int64_t step, int32_t *ids,
+                        int64_t *n_hidden) {
+    mb_classifier_batch batch = {0};
+    mb_step_sums sums;
+    mb_error error;
+    ASSERT_OK(mb_classifier_batch_new(set, set->n, &batch, &error), error);
+    const mb_classifier_trainee trainee = {.model = model,
+                                           .tape = mb_tape_new(true),
+                                           .seed = 4,
+                                           .word_dropout = {probability, HIDDEN_ID, FIRST_ID, LAST_ID}};
+    ASSERT_OK(mb_classifier_accumulate(&trainee, set, &batch, 1, step, &sums, &error), error);
+    cr_assert_eq(batch.n_tokens, set->starts[set->n]);
+    *n_hidden = 0;
+    for (int32_t i = 0; i < batch.n; i++) {
+        cr_assert_eq(batch.ids[batch.offsets[i]], FIRST_ID);
+        cr_assert_eq(batch.ids[batch.offsets[i + 1] - 1], LAST_ID);
+        for (int32_t j = batch.offsets[i] + 1; j < batch.offsets[i + 1] - 1; j++) {
+            cr_assert(batch.ids[j] == HIDDEN_ID || batch.ids[j] == WORD_ID);
+            *n_hidden += batch.ids[j] == HIDDEN_ID;
+        }
+    }
+    memcpy(ids, batch.ids, (size_t)batch.n_tokens * sizeof *ids);
+    mb_tape_free(trainee.tape);
+    mb_classifier_batch_free(&batch);
+}
+
+Test(classifier, word_dropout_hides_other_words_each_epoch) {
+    mb_model *model = make_model(0);
+    mb_classifier_set set = make_set(true);
+    set.n = SHORT_EXAMPLES;
+    for (int64_t i = 0; i < set.n; i++) {
+        for (int64_t j = set.starts[i]; j < set.starts[i + 1]; j++) {
+            set.ids[j] = j == set.starts[i] ? FIRST_ID : j == set.starts[i + 1] - 1 ? LAST_ID : WORD_ID;
+        }
+    }
+    const int64_t n = set.starts[set.n], n_words = n - 2 * set.n;
+    int32_t *first = calloc((size_t)n, sizeof *first), *second = calloc((size_t)n, sizeof *second);
+    int64_t n_hidden;
+    read_hidden(model, &set, 0, 0, first, &n_hidden);
+    cr_assert_eq(n_hidden, 0);
+    read_hidden(model, &set, 1, 0, first, &n_hidden);
+    cr_assert_eq(n_hidden, n_words);
+    read_hidden(model, &set, 0.3, 0, first, &n_hidden);
+    const double deviation = sqrt(0.3 * 0.7 * (double)n_words);
+    cr_assert(fabs((double)n_hidden - 0.3 * (double)n_words) < 4 * deviation, "%ld of %ld", (long)n_hidden, (long)n_words);
+    read_hidden(model, &set, 0.3, 0, second, &n_hidden);
+    cr_assert_arr_eq(first, second, (size_t)n * sizeof *first, "the same step, the same words");
+    read_hidden(model, &set, 0.3, 1, second, &n_hidden);
+    cr_assert_arr_neq(first, second, (size_t)n * sizeof *first, "the next epoch");
+    for (int64_t length = n / set.n, i = 1; i < set.n; i++) {
+        cr_assert_arr_neq(first, first + i * length, (size_t)length * sizeof *first, "another example");
+    }
+    free(first);
+    free(second);
+    set.n = N_EXAMPLES;
+    mb_classifier_set_free(&set);
+    mb_model_free(model);
+}
+
 Test(classifier, probabilities_do_not_depend_on_the_parts) {
     mb_model *model = make_model(0.1);
     mb_classifier_set set = make_set(false);
