@@ -52,7 +52,7 @@ for set in "$@"; do
     sst2) classify sst2 accuracy dev 3e-4 2 64 --adapt-epochs 4 ;;
     mr) classify mr accuracy test 3e-4 3 32 --adapt-epochs 10 --word-rate 3 --runs 3 --merge-runs ;;
     trec) classify trec accuracy test 5e-4 8 16 --adapt-epochs 20 --layer-decay 0.8 ;;
-    subj) classify subj accuracy test 1e-4 3 16 --adapt-epochs 20 ;;
+    subj) classify subj accuracy test 1e-4 3 16 --adapt-epochs 20 --word-rate 3 --word-dropout 0.3 --runs 3 --merge-runs ;;
     zh-waimai10k) classify zh-waimai10k accuracy test 3e-4 3 32 ;;
     cola) classify cola matthews dev 3e-4 4 32 ;;
     blimp) blimp ;;
