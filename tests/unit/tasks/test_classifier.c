@@ -112,10 +112,8 @@ static void read_hidden(mb_model *model, const mb_classifier_set *set, double pr
     mb_step_sums sums;
     mb_error error;
     ASSERT_OK(mb_classifier_batch_new(set, set->n, &batch, &error), error);
-    const mb_classifier_trainee trainee = {.model = model,
-                                           .tape = mb_tape_new(true),
-                                           .seed = 4,
-                                           .word_dropout = {probability, HIDDEN_ID, FIRST_ID, LAST_ID}};
+    const mb_classifier_trainee trainee = {
+        .model = model, .tape = mb_tape_new(true), .seed = 4, .word_dropout = {probability, HIDDEN_ID, FIRST_ID, LAST_ID}};
     ASSERT_OK(mb_classifier_accumulate(&trainee, set, &batch, 1, step, &sums, &error), error);
     cr_assert_eq(batch.n_tokens, set->starts[set->n]);
     *n_hidden = 0;

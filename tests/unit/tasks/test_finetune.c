@@ -329,7 +329,8 @@ Test(finetune, a_frozen_encoder_and_one_from_scratch) {
 Test(finetune, nothing_can_be_learnt_from_words_that_are_hidden) {
     workplace w = workplace_begin();
     const char *model = write_model(&w, "model"), *dev = write_labelled(&w, "dev.tsv", 2, 30, false);
-    mb_finetune_options o = small_finetune(model, write_labelled(&w, "train.tsv", 1, 90, false), dev, path_of(&w, "classifier"));
+    mb_finetune_options o =
+        small_finetune(model, write_labelled(&w, "train.tsv", 1, 90, false), dev, path_of(&w, "classifier"));
     o.word_dropout = 1;
     json_t *result = finetune(&o);
     cr_assert_lt(number(result, "accuracy"), 0.7, "accuracy %.3f", number(result, "accuracy"));
