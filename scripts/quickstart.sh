@@ -164,7 +164,7 @@ finetune() { # name options...
     shift
     if ! is_done "$name"; then
         ./minibert finetune --model "$out/model" --task classify --train "$out/section/train-part.tsv" --out "$out/$name" \
-            --max-length 64 --epochs 1 --lr 5e-4 --word-rate 3 --overwrite "$@" > "$out/$name.json"
+            --max-length 64 --epochs 1 --lr 5e-4 --overwrite "$@" > "$out/$name.json"
         ./minibert evaluate --model "$out/$name" --data "$out/section/test.tsv" > "$out/$name-test.json"
         mark_done "$name"
     fi
