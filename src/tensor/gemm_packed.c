@@ -15,6 +15,8 @@ enum { STRIP = 12 };
 #else
 enum { STRIP = 6 };
 #endif
+/* What is left over of 128 or 4096 rows: enough sums to keep the units busy. */
+enum { THIRD = STRIP / 3 };
 /* A's block of TILE_ROWS x K_BLOCK numbers stays in the second-level cache while the panels pass by. */
 enum { TILE_ROWS = 20 * STRIP, TILE_COLUMNS = 8 * MB_PANEL, K_BLOCK = 512, MIN_TILES = 16 };
 
@@ -168,36 +170,30 @@ static inline __attribute__((always_inline)) void multiply_rows(const strip *s, 
 __attribute__((noinline)) static void whole_strip(const strip *s) {
     multiply_rows(s, STRIP);
 }
-__attribute__((noinline)) static void three_rows(const strip *s) {
-    multiply_rows(s, 3);
+__attribute__((noinline)) static void third_of_strip(const strip *s) {
+    multiply_rows(s, THIRD);
 }
 __attribute__((noinline)) static void one_row(const strip *s) {
     multiply_rows(s, 1);
 }
 
 static int64_t rows_at_once(int64_t left) {
-    return left >= STRIP ? STRIP : left >= 3 ? 3 : 1;
+    return left >= STRIP ? STRIP : left >= THIRD ? THIRD : 1;
 }
 
 static void multiply(const strip *s, int64_t n_rows) {
-    (n_rows == STRIP ? whole_strip : n_rows == 3 ? three_rows : one_row)(s);
+    (n_rows == STRIP ? whole_strip : n_rows == THIRD ? third_of_strip : one_row)(s);
 }
 
-/* Rows of C that have no room for a whole panel: by way of a block that has. */
-static void multiply_narrow(strip s, int64_t n_rows, int64_t n_columns) {
-    mb_real block[STRIP * MB_PANEL] = {0};
-    mb_real *const c = s.c;
-    const int64_t stride = s.stride;
+/* To a block with room for a whole panel, in place of C. */
+static void multiply_apart(strip s, int64_t n_rows, int64_t n_columns, mb_real *block) {
     for (int64_t i = 0; i < n_rows && !s.from_zero; i++) {
+        memset(block + i * MB_PANEL, 0, MB_PANEL * sizeof *block);
         memcpy(block + i * MB_PANEL, s.begin + i * s.begin_stride, (size_t)n_columns * sizeof *block);
     }
     s.begin = s.c = block;
-    s.from_zero = false;
     s.begin_stride = s.stride = MB_PANEL;
     multiply(&s, n_rows);
-    for (int64_t i = 0; i < n_rows; i++) {
-        memcpy(c + i * stride, block + i * MB_PANEL, (size_t)n_columns * sizeof *block);
-    }
 }
 
 /* --- products --- */
@@ -240,6 +236,8 @@ static void prefetch_strip(const tile *t, int64_t first, const part *piece) {
 static void multiply_part(const tile *t, const part *piece, bool is_first, bool is_last) {
     const mb_product_target *target = t->target;
     const bool whole = piece->n_columns == MB_PANEL || target->panel != MB_PANEL, adds = target->add || piece->p > 0;
+    const bool finishes = is_last && target->finish != NULL;
+    _Alignas(MB_VECTOR_BYTES) mb_real block[STRIP * MB_PANEL];
     mb_real *c = target->c + piece->column / MB_PANEL * target->panel;
     int64_t n_rows;
     for (int64_t i = 0; i < t->n_rows; i += n_rows) {
@@ -256,13 +254,17 @@ static void multiply_part(const tile *t, const part *piece, bool is_first, bool 
         if (is_first) {
             prefetch_strip(t, i + n_rows, piece);
         }
-        if (whole) {
+        if (whole && !finishes) {
             multiply(&s, n_rows);
         } else {
-            multiply_narrow(s, n_rows, piece->n_columns);
+            multiply_apart(s, n_rows, piece->n_columns, block);
         }
-        if (is_last && target->finish != NULL) {
-            target->finish(target->context, t->row + i, n_rows, piece->column, piece->n_columns);
+        if (finishes) {
+            target->finish(target->context, block, t->row + i, n_rows, piece->column, piece->n_columns);
+        } else if (!whole) {
+            for (int64_t r = 0; r < n_rows; r++) {
+                memcpy(s.c + r * s.stride, block + r * MB_PANEL, (size_t)piece->n_columns * sizeof *block);
+            }
         }
     }
 }

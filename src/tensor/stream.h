@@ -1,0 +1,25 @@
+/* Stores past the caches, for results that newer ones would displace before they are read: a plain store reads the line that it
+ * overwrites. */
+#ifndef MB_TENSOR_STREAM_H
+#define MB_TENSOR_STREAM_H
+
+#include <stdint.h>
+#include <string.h>
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
+/* Copies whole cache lines if `to` begins with one, anything else as memcpy does. */
+static inline void mb_stream_copy(void *restrict to, const void *restrict from, size_t n_bytes) {
+#ifdef __AVX__
+    if ((uintptr_t)to % 64 == 0 && n_bytes % 64 == 0) {
+        for (size_t i = 0; i < n_bytes; i += sizeof(__m256i)) {
+            _mm256_stream_si256((__m256i *)((char *)to + i), _mm256_loadu_si256((const __m256i *)((const char *)from + i)));
+        }
+        return;
+    }
+#endif
+    memcpy(to, from, n_bytes);
+}
+
+#endif
