@@ -42,9 +42,18 @@ static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_
                                     error);
 }
 
+/* A run that went astray early, by too large steps, ends at the shares of the labels: its accuracy alone may look well. */
+static void warn_of_one_answer(const run *r) {
+    if (r->outcome->scores.n_answers == 1 && r->data->config.n_labels > 1) {
+        mb_job_message(r->data->job, MB_LEVEL_WARNING,
+                       "run %" PRId64 " gives all %" PRId64 " dev texts the same label: it has learnt nothing but the labels' "
+                       "shares. Try a lower --lr (it was %g), a longer --warmup, more --epochs or another --seed",
+                       r->number, r->outcome->scores.n, r->data->options->lr);
+    }
+}
+
 /* Scores the epoch and keeps its weights if it is the best so far. */
 static mb_status evaluate(void *context, int64_t step, bool final, json_t *record, mb_error *error) {
-    (void) final;
     run *r = context;
     mb_class_scores scores = {0};
     mb_status status =
@@ -65,6 +74,9 @@ static mb_status evaluate(void *context, int64_t step, bool final, json_t *recor
         memcpy(r->best_weights, params->weights, (size_t)params->count * sizeof *params->weights);
         r->outcome->scores = scores;
         r->outcome->epoch = epoch;
+    }
+    if (final) {
+        warn_of_one_answer(r);
     }
     return MB_OK;
 }

@@ -39,6 +39,7 @@ mb_status mb_class_scores_compute(const int32_t *predicted, const int32_t *label
     }
     int64_t *n_labels = counts, *n_predicted = counts + n_classes, *n_both = counts + 2 * (int64_t)n_classes;
     int64_t n_right = 0, n_most = 0;
+    int32_t n_answers = 0;
     for (int64_t i = 0; i < n; i++) {
         n_labels[labels[i]]++;
         n_predicted[predicted[i]]++;
@@ -47,9 +48,11 @@ mb_status mb_class_scores_compute(const int32_t *predicted, const int32_t *label
     }
     for (int32_t k = 0; k < n_classes; k++) {
         n_most = n_labels[k] > n_most ? n_labels[k] : n_most;
+        n_answers += n_predicted[k] > 0;
     }
     *out = (mb_class_scores){
         .n = n,
+        .n_answers = n_answers,
         .accuracy = n > 0 ? (double)n_right / (double)n : 0,
         .macro_f1 = macro_f1(n_labels, n_predicted, n_both, n_classes),
         .matthews = matthews(n_labels, n_predicted, n_classes, n_right, n),

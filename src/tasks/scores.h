@@ -9,6 +9,7 @@
 
 typedef struct mb_class_scores {
     int64_t n;
+    int32_t n_answers; /* different classes among the predictions */
     double accuracy;
     double macro_f1; /* mean F1 of the classes that occur among labels or predictions (scikit-learn's convention) */
     double matthews; /* correlation of predictions and labels, R_K for many classes (Gorodkin 2004); 0 where undefined */

@@ -338,6 +338,37 @@ Test(finetune, nothing_can_be_learnt_from_words_that_are_hidden) {
     workplace_end(&w);
 }
 
+/* Fine-tunes, and tells whether it was warned that all dev texts get one label. */
+static bool warns_of_one_answer(const mb_finetune_options *options) {
+    notes n = {.stop_at_step = 0};
+    const mb_job job = job_of(&n);
+    json_t *result = NULL;
+    mb_error error;
+    ASSERT_OK(mb_finetune(options, &job, &result, &error), error);
+    json_decref(result);
+    return strstr(n.text, "warning: run 1 gives all 8 dev texts the same label") != NULL;
+}
+
+/* Hidden texts of equal length, six "seen" to one "rare": nothing is left but the labels' shares. */
+Test(finetune, a_classifier_with_one_answer_is_told_of) {
+    static const char *const rows = "seen\tpig ant\nseen\tpig bee\nseen\tpig rat\nseen\tpig dog\n"
+                                    "seen\tpig newt\nseen\tpig toad\nrare\towl ant\nrare\towl bee\n";
+    workplace w = workplace_begin();
+    mb_buffer text = {0};
+    mb_buffer_append_text(&text, "label\ttext\n");
+    mb_buffer_append_text(&text, rows);
+    const char *model = write_model(&w, "model"), *data = write_text(&w, "data.tsv", text.data);
+    mb_finetune_options o = small_finetune(model, data, data, path_of(&w, "hidden"));
+    o.epochs = 150;
+    o.word_dropout = 1;
+    cr_assert(warns_of_one_answer(&o));
+    o.out = path_of(&w, "read");
+    o.word_dropout = 0;
+    cr_assert(!warns_of_one_answer(&o));
+    mb_buffer_free(&text);
+    workplace_end(&w);
+}
+
 /* The mean loss of the first or last n_wanted steps of --adapt-epochs. */
 static double adapt_loss(const char *out, size_t n_wanted, bool last) {
     char *path = mb_path_join(out, "metrics.jsonl");

@@ -19,6 +19,7 @@ Test(scores, two_classes_by_hand) {
     cr_assert_float_eq(s.macro_f1, (6.0 / 9 + 8.0 / 11) / 2, 1e-12);
     cr_assert_float_eq(s.matthews, 10 / sqrt(600), 1e-12);
     cr_assert_float_eq(s.majority, 0.5, 1e-12);
+    cr_assert_eq(s.n_answers, 2);
 }
 
 /* Three classes; scikit-learn gives f1_score(average="macro") 0.6555555555555556 and matthews_corrcoef 0.5222329678670935. */
@@ -42,6 +43,7 @@ Test(scores, matthews_of_a_constant_answer_is_zero) {
     const int32_t labels[] = {0, 1, 1, 1}, predicted[] = {1, 1, 1, 1};
     const mb_class_scores s = scores_of(predicted, labels, 4, 2);
     cr_assert_eq(s.matthews, 0);
+    cr_assert_eq(s.n_answers, 1);
     cr_assert_eq(s.majority, 0.75);
     cr_assert_eq(s.accuracy, 0.75);
 }
