@@ -35,6 +35,11 @@ static inline void mb_bf16_read(const mb_bf16 *restrict from, int64_t n, mb_real
 #if defined(__AVX512BF16__) && defined(__AVX512BW__) && !defined(MB_REAL_IS_DOUBLE)
 #include <immintrin.h>
 #define MB_BF16_WIDE 16 /* numbers that one instruction rounds, where the compiler may use it; denormals become 0 */
+/* Two of them, in one store: what is loaded whole soon after must not come from two stores, which stalls. */
+static inline void mb_bf16_write_widest(const float *from, mb_bf16 *to) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + MB_BF16_WIDE), _mm512_loadu_ps(from));
+    memcpy(to, &both, sizeof both);
+}
 static inline void mb_bf16_write_wide(const float *from, mb_bf16 *to) {
     _mm256_storeu_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)));
 }
@@ -48,6 +53,9 @@ static inline void mb_bf16_add_wide(const float *from, mb_bf16 *to) {
 static inline void mb_bf16_write(const mb_real *restrict from, int64_t n, mb_bf16 *restrict to) {
     int64_t i = 0;
 #ifdef MB_BF16_WIDE
+    for (; i + 2 * MB_BF16_WIDE <= n; i += 2 * MB_BF16_WIDE) {
+        mb_bf16_write_widest(from + i, to + i);
+    }
     for (; i + MB_BF16_WIDE <= n; i += MB_BF16_WIDE) {
         mb_bf16_write_wide(from + i, to + i);
     }

@@ -3,6 +3,7 @@
 #include <stdalign.h>
 
 #include "tensor/gemm_bf16_kernel.h"
+#include "tensor/stream.h"
 #include "tensor/transpose.h"
 
 enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2 };
@@ -44,11 +45,17 @@ static const mb_bf16 zeros[BLOCK];
 static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                                   uint32_t *restrict pairs) {
     mb_bf16 one[BLOCK], two[BLOCK];
+    uint32_t made[BLOCK];
     const mb_bf16 *even = row < n_rows ? row_of(f, row, column, n_columns, one) : zeros;
     const mb_bf16 *odd = row + 1 < n_rows ? row_of(f, row + 1, column, n_columns, two) : zeros;
 #pragma omp simd
     for (int64_t j = 0; j < BLOCK; j++) {
-        pairs[j] = (uint32_t)even[j] | (uint32_t)odd[j] << 16;
+        made[j] = (uint32_t)even[j] | (uint32_t)odd[j] << 16;
+    }
+    if (f->is_real) {
+        mb_stream_copy(pairs, made, sizeof made);
+    } else {
+        memcpy(pairs, made, sizeof made);
     }
 }
 
@@ -71,7 +78,11 @@ static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows
         }
         mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
-            memcpy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
+            if (f->is_real) {
+                mb_stream_copy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
+            } else {
+                memcpy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
+            }
         }
     }
 }
