@@ -183,32 +183,51 @@ typedef struct product {
     const mb_bf16_kernel *kernel;
 } product;
 
-/* Rows [row, row + 32) times columns [first, end). */
-static void multiply_row_block(const product *p, int64_t row, int64_t first, int64_t end) {
+static void put_block(const product *p, const float *sums, int64_t row, int64_t column) {
+    const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK, n_columns = p->n - column < BLOCK ? p->n - column : BLOCK;
+    p->sink(p->context, sums, row, n_rows, column, n_columns);
+}
+
+/* Rows [row, row + 32) times columns [first, end), the rows being where the kernel can read them. */
+static void multiply_lines(const product *p, mb_bf16_lines lines, int64_t row, int64_t first, int64_t end) {
+    alignas(64) float sums[BLOCK * BLOCK];
+    const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
+    for (int64_t column = first; column < end; column += BLOCK) {
+        p->kernel->block(p->padded_k, lines, n_rows, p->b.data + column * p->b.depth, false, sums);
+        put_block(p, sums, row, column);
+    }
+}
+
+/* The same by way of a copy. A function of its own: 64 kB of stack are not free where each page of them is probed. */
+__attribute__((noinline)) static void multiply_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
     alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
     alignas(64) float sums[BLOCK * BLOCK];
     const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
-    const bool plain = !p->a->transposed && !p->a->is_real && p->k == p->padded_k && n_rows == BLOCK;
-    const bool direct = p->a->tiled || plain, once = p->padded_k <= K_SCRATCH;
-    const mb_bf16_lines tiles = {(const mb_bf16 *)p->a->data + row * p->a->stride, BLOCK, BLOCK * BLOCK};
-    const mb_bf16_lines rows = {tiles.data, p->a->stride, BLOCK}, unfolded = {scratch, p->padded_k, BLOCK};
-    if (!direct && once) {
+    if (p->padded_k <= K_SCRATCH) {
         unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, BLOCK, scratch);
+        multiply_lines(p, (mb_bf16_lines){scratch, p->padded_k, BLOCK}, row, first, end);
+        return;
     }
     for (int64_t column = first; column < end; column += BLOCK) {
         const mb_bf16 *panel = p->b.data + column * p->b.depth;
-        if (direct) {
-            p->kernel->block(p->padded_k, p->a->tiled ? tiles : rows, n_rows, panel, false, sums);
-        } else if (once) {
-            p->kernel->block(p->padded_k, unfolded, n_rows, panel, false, sums);
-        } else {
-            for (int64_t q = 0; q < p->padded_k; q += K_SCRATCH) {
-                const int64_t depth = p->padded_k - q < K_SCRATCH ? p->padded_k - q : K_SCRATCH;
-                unfold_rows(p->a, p->m, p->k, row, q, depth, K_SCRATCH, BLOCK, scratch);
-                p->kernel->block(depth, (mb_bf16_lines){scratch, K_SCRATCH, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums);
-            }
+        for (int64_t q = 0; q < p->padded_k; q += K_SCRATCH) {
+            const int64_t depth = p->padded_k - q < K_SCRATCH ? p->padded_k - q : K_SCRATCH;
+            unfold_rows(p->a, p->m, p->k, row, q, depth, K_SCRATCH, BLOCK, scratch);
+            p->kernel->block(depth, (mb_bf16_lines){scratch, K_SCRATCH, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums);
         }
-        p->sink(p->context, sums, row, n_rows, column, p->n - column < BLOCK ? p->n - column : BLOCK);
+        put_block(p, sums, row, column);
+    }
+}
+
+static void multiply_row_block(const product *p, int64_t row, int64_t first, int64_t end) {
+    const mb_bf16_factor *a = p->a;
+    const mb_bf16 *from = (const mb_bf16 *)a->data + row * a->stride;
+    if (a->tiled) {
+        multiply_lines(p, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
+    } else if (!a->transposed && !a->is_real && p->k == p->padded_k && p->m - row >= BLOCK) {
+        multiply_lines(p, (mb_bf16_lines){from, a->stride, BLOCK}, row, first, end);
+    } else {
+        multiply_unfolded(p, row, first, end);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "autograd/ops/activation.h"
 #include "autograd/ops/block_sums.h"
 #include "autograd/ops/packed_weight.h"
+#include "tensor/stream.h"
 
 enum { BLOCK = MB_BF16_BLOCK, ROW_BLOCK = 128 };
 
@@ -32,7 +33,9 @@ static void finish_block(void *context, const float *sums, int64_t row, int64_t 
         const int64_t at = (row + i) * c->width + column;
         mb_bf16_write(z + i * BLOCK, n_columns, c->y + at);
         if (c->derivative != NULL) {
-            mb_bf16_write(slope + i * BLOCK, n_columns, c->derivative + at);
+            mb_bf16 rounded[BLOCK];
+            mb_bf16_write(slope + i * BLOCK, n_columns, rounded);
+            mb_stream_copy(c->derivative + at, rounded, (size_t)n_columns * sizeof *rounded);
         }
     }
 }
