@@ -1,5 +1,5 @@
 /* Stores past the caches, for results that newer ones would displace before they are read: a plain store reads the line that it
- * overwrites. */
+ * overwrites. Other threads see them after a locked instruction of this one, which every OpenMP barrier has. */
 #ifndef MB_TENSOR_STREAM_H
 #define MB_TENSOR_STREAM_H
 
