@@ -69,8 +69,9 @@ bool mb_model_is_packed(const mb_model *model) {
 static void pack_rows(const mb_tensor *weight, int64_t row, int64_t n_rows) {
     const int64_t in = weight->dims[1], depth = mb_bf16_padded(in);
     const mb_real *from = mb_tensor_real(weight) + row * in;
-    const mb_bf16_factor rows = {.data = from, .stride = in, .is_real = true};
-    const mb_bf16_factor columns = {.data = from, .stride = in, .is_real = true, .transposed = true}; /* of W^T */
+    const mb_bf16_factor rows = {.data = from, .stride = in, .is_real = true, .read_later = true};
+    mb_bf16_factor columns = rows; /* of W^T */
+    columns.transposed = true;
     if (weight->packed->backward) {
         mb_bf16 *to = (mb_bf16 *)(uintptr_t)(weight->packed->backward + row * MB_BF16_BLOCK);
         mb_bf16_pack(&rows, n_rows, in, mb_bf16_padded(weight->dims[0]), to); /* first, as it reads from end to end */

@@ -44,7 +44,7 @@ static mb_status accumulate(void *context, int64_t step, mb_step_sums *sums, mb_
 
 /* A run that went astray early, by too large steps, ends at the shares of the labels: its accuracy alone may look well. */
 static void warn_of_one_answer(const run *r) {
-    if (r->outcome->scores.n_answers == 1 && r->data->config.n_labels > 1) {
+    if (r->outcome->scores.n_answers == 1 && r->outcome->scores.majority < 1) {
         mb_job_message(r->data->job, MB_LEVEL_WARNING,
                        "run %" PRId64 " gives all %" PRId64 " dev texts the same label: it has learnt nothing but the labels' "
                        "shares. Try a lower --lr (it was %g), a longer --warmup, more --epochs or another --seed",

@@ -41,6 +41,14 @@ static inline const mb_bf16 *row_of(const mb_bf16_factor *f, int64_t row, int64_
 
 static const mb_bf16 zeros[BLOCK];
 
+static inline void put(const mb_bf16_factor *f, void *restrict to, const void *restrict from, size_t n_bytes) {
+    if (f->read_later) {
+        mb_stream_copy(to, from, n_bytes);
+    } else {
+        memcpy(to, from, n_bytes);
+    }
+}
+
 /* Rows `row` and row + 1 of memory, of which there are n_rows: number by number side by side. */
 static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                                   uint32_t *restrict pairs) {
@@ -52,11 +60,7 @@ static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t 
     for (int64_t j = 0; j < BLOCK; j++) {
         made[j] = (uint32_t)even[j] | (uint32_t)odd[j] << 16;
     }
-    if (f->is_real) {
-        mb_stream_copy(pairs, made, sizeof made);
-    } else {
-        memcpy(pairs, made, sizeof made);
-    }
+    put(f, pairs, made, sizeof made);
 }
 
 /* 32 x 32 numbers of memory -> 16 x 32 pairs. */
@@ -78,11 +82,7 @@ static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows
         }
         mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
-            if (f->is_real) {
-                mb_stream_copy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
-            } else {
-                memcpy(pairs + i * BLOCK + half, &r[i], sizeof r[i]);
-            }
+            put(f, pairs + i * BLOCK + half, &r[i], sizeof r[i]);
         }
     }
 }

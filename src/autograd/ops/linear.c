@@ -33,7 +33,7 @@ static void activate_strip(void *context, mb_real *z, int64_t row, int64_t n_row
     for (int64_t i = 0; i < n_rows; i++) {
         const int64_t at = (row + i) * strip->width + column;
         mb_real *y = z + i * MB_PANEL;
-        mb_activate(strip->activation, y, slope, n_columns);
+        mb_activate(strip->activation, y, strip->derivative == NULL ? NULL : slope, n_columns);
         if (strip->derivative != NULL) {
             mb_stream_copy(strip->derivative + at, slope, n_bytes);
             mb_stream_copy(strip->y + at, y, n_bytes);
