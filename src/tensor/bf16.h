@@ -37,8 +37,7 @@ static inline void mb_bf16_read(const mb_bf16 *restrict from, int64_t n, mb_real
 #define MB_BF16_WIDE 16 /* numbers that one instruction rounds, where the compiler may use it; denormals become 0 */
 /* Two of them, in one store: what is loaded whole soon after must not come from two stores, which stalls. */
 static inline void mb_bf16_write_widest(const float *from, mb_bf16 *to) {
-    const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + MB_BF16_WIDE), _mm512_loadu_ps(from));
-    memcpy(to, &both, sizeof both);
+    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + MB_BF16_WIDE), _mm512_loadu_ps(from)));
 }
 static inline void mb_bf16_write_wide(const float *from, mb_bf16 *to) {
     _mm256_storeu_si256((__m256i *)(void *)to, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)));

@@ -6,7 +6,7 @@
 
 #include "tensor/transpose.h"
 
-typedef mb_real vector __attribute__((vector_size(MB_VECTOR_BYTES), aligned(sizeof(mb_real))));
+typedef mb_real vector __attribute__((vector_size(MB_VECTOR_BYTES), aligned(sizeof(mb_real)), may_alias));
 enum { LANES = MB_VECTOR_BYTES / (int)sizeof(mb_real) };
 
 /* Rows whose sums, two vectors each, and two vectors of B fit the registers: 32 of AVX-512, 16 of AVX2. */
@@ -22,35 +22,34 @@ enum { TILE_ROWS = 20 * STRIP, TILE_COLUMNS = 8 * MB_PANEL, K_BLOCK = 512, MIN_T
 
 /* --- packing --- */
 
+/* Not by memcpy: tensor/transpose.h. */
 static inline vector load(const mb_real *from) {
-    vector v;
-    memcpy(&v, from, sizeof v);
-    return v;
+    return *(const vector *)from;
 }
 static inline void store(mb_real *to, vector v) {
-    memcpy(to, &v, sizeof v);
+    *(vector *)to = v;
 }
 
 #ifndef MB_REAL_IS_DOUBLE
 #ifdef __AVX512F__
 typedef mb_lanes16 square[LANES];
 #define TRANSPOSE mb_transpose16
+#define LOAD mb_load16
 #else
 typedef mb_lanes8 square[LANES];
 #define TRANSPOSE mb_transpose8
+#define LOAD mb_load8
 #endif
 
 /* Numbers [p, p + LANES) of up to LANES rows of memory, zeros for those that are not there, to as many rows of a panel. */
 static void pack_square(int64_t n_rows, const mb_real *b, int64_t stride, mb_real scale, mb_real *panel) {
     square r = {0};
     for (int64_t i = 0; i < n_rows; i++) {
-        memcpy(&r[i], b + i * stride, sizeof r[i]);
+        r[i] = LOAD(b + i * stride);
     }
     TRANSPOSE(r);
     for (int i = 0; i < LANES; i++) {
-        vector v;
-        memcpy(&v, &r[i], sizeof v);
-        store(panel + i * MB_PANEL, v * scale);
+        store(panel + i * MB_PANEL, (vector)r[i] * scale);
     }
 }
 #endif
