@@ -78,7 +78,7 @@ static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows
     for (int64_t half = 0; half < BLOCK; half += HALF) {
         mb_lanes16 r[HALF];
         for (int64_t i = 0; i < HALF; i++) {
-            r[i] = mb_load16(half + i < n_rows ? row_of(f, row + half + i, column, n_columns, scratch) : zeros);
+            mb_load16(&r[i], half + i < n_rows ? row_of(f, row + half + i, column, n_columns, scratch) : zeros);
         }
         mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
@@ -150,11 +150,11 @@ static void unfold_rows(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t r
         for (int64_t half = 0; half < BLOCK; half += HALF) {
             mb_lanes16 r[HALF];
             for (int64_t i = 0; i < HALF; i++) {
-                r[i] = mb_load16(pairs + i * BLOCK + half);
+                mb_load16(&r[i], pairs + i * BLOCK + half);
             }
             mb_transpose16(r);
             for (int64_t i = 0; i < HALF; i++) {
-                mb_store16(to + (half + i) * stride, r[i]);
+                mb_store16(to + (half + i) * stride, &r[i]);
             }
         }
     }

@@ -45,7 +45,7 @@ typedef mb_lanes8 square[LANES];
 static void pack_square(int64_t n_rows, const mb_real *b, int64_t stride, mb_real scale, mb_real *panel) {
     square r = {0};
     for (int64_t i = 0; i < n_rows; i++) {
-        r[i] = LOAD(b + i * stride);
+        LOAD(&r[i], b + i * stride);
     }
     TRANSPOSE(r);
     for (int i = 0; i < LANES; i++) {

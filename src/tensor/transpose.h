@@ -11,14 +11,14 @@ typedef uint32_t mb_lanes16 __attribute__((vector_size(64)));
  * and what is then loaded whole waits for both (gcc 12 tuned for Intel: a product takes three times as long). */
 typedef uint32_t mb_lanes8_anywhere __attribute__((vector_size(32), aligned(1), may_alias));
 typedef uint32_t mb_lanes16_anywhere __attribute__((vector_size(64), aligned(1), may_alias));
-static inline mb_lanes8 mb_load8(const void *from) {
-    return *(const mb_lanes8_anywhere *)from;
+static inline void mb_load8(mb_lanes8 *lanes, const void *from) {
+    *lanes = *(const mb_lanes8_anywhere *)from;
 }
-static inline mb_lanes16 mb_load16(const void *from) {
-    return *(const mb_lanes16_anywhere *)from;
+static inline void mb_load16(mb_lanes16 *lanes, const void *from) {
+    *lanes = *(const mb_lanes16_anywhere *)from;
 }
-static inline void mb_store16(void *to, mb_lanes16 lanes) {
-    *(mb_lanes16_anywhere *)to = lanes;
+static inline void mb_store16(void *to, const mb_lanes16 *lanes) {
+    *(mb_lanes16_anywhere *)to = *lanes;
 }
 
 /* Of the rows r[i] and r[i + distance]: `low` and `high` are the numbers that the two get, counted through both. */
