@@ -19,19 +19,20 @@ void mb_dropout_row(const mb_dropout_site *site, uint32_t row, int64_t n, const 
     const uint32_t key0 = key.v[0], key1 = key.v[1];
     const int32_t threshold = (int32_t)site->threshold;
     const mb_real scale = site->scale;
-    /* Elements i and i + half share word i, so that both loops run over consecutive elements. 32-bit signed indices and
+    /* Elements i and i + half share word i, so that the loop reads and writes consecutive elements. 32-bit signed indices and
      * comparisons: anything wider or unsigned costs the vector loop twice the time. */
     const int32_t half = (int32_t)((n + 1) / 2), rest = (int32_t)n - half;
     const mb_real *in_high = in + half;
     mb_real *out_high = out + half;
 #pragma omp simd
-    for (int32_t i = 0; i < half; i++) {
-        int32_t bits = (int32_t)(hash_word((uint32_t)i, key0, key1) & 0xffff);
-        out[i] = bits < threshold ? (mb_real)0 : in[i] * scale;
-    }
-#pragma omp simd
     for (int32_t i = 0; i < rest; i++) {
-        int32_t bits = (int32_t)(hash_word((uint32_t)i, key0, key1) >> 16);
-        out_high[i] = bits < threshold ? (mb_real)0 : in_high[i] * scale;
+        const uint32_t word = hash_word((uint32_t)i, key0, key1);
+        const int32_t low = (int32_t)(word & 0xffff), high = (int32_t)(word >> 16);
+        out[i] = low < threshold ? (mb_real)0 : in[i] * scale;
+        out_high[i] = high < threshold ? (mb_real)0 : in_high[i] * scale;
+    }
+    if (rest < half) { /* the middle of an odd number */
+        const int32_t bits = (int32_t)(hash_word((uint32_t)rest, key0, key1) & 0xffff);
+        out[rest] = bits < threshold ? (mb_real)0 : in[rest] * scale;
     }
 }

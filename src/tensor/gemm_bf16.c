@@ -49,18 +49,33 @@ static inline void put(const mb_bf16_factor *f, void *restrict to, const void *r
     }
 }
 
+static inline void put_line(const mb_bf16_factor *f, void *to, const mb_lanes16 *line) {
+    if (f->read_later) {
+        mb_stream_copy(to, line, sizeof *line);
+    } else {
+        mb_store16(to, line);
+    }
+}
+
 /* Rows `row` and row + 1 of memory, of which there are n_rows: number by number side by side. */
 static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                                   uint32_t *restrict pairs) {
     mb_bf16 one[BLOCK], two[BLOCK];
-    uint32_t made[BLOCK];
     const mb_bf16 *even = row < n_rows ? row_of(f, row, column, n_columns, one) : zeros;
     const mb_bf16 *odd = row + 1 < n_rows ? row_of(f, row + 1, column, n_columns, two) : zeros;
+#ifdef __AVX512BW__
+    mb_lanes16 made[2];
+    mb_interleave32(even, odd, made);
+    put_line(f, pairs, &made[0]);
+    put_line(f, pairs + HALF, &made[1]);
+#else
+    uint32_t made[BLOCK];
 #pragma omp simd
     for (int64_t j = 0; j < BLOCK; j++) {
         made[j] = (uint32_t)even[j] | (uint32_t)odd[j] << 16;
     }
     put(f, pairs, made, sizeof made);
+#endif
 }
 
 /* 32 x 32 numbers of memory -> 16 x 32 pairs. */
@@ -82,7 +97,7 @@ static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows
         }
         mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
-            put(f, pairs + i * BLOCK + half, &r[i], sizeof r[i]);
+            put_line(f, pairs + i * BLOCK + half, &r[i]);
         }
     }
 }

@@ -13,9 +13,15 @@
 static inline void mb_stream_copy(void *restrict to, const void *restrict from, size_t n_bytes) {
 #ifdef __AVX__
     if ((uintptr_t)to % 64 == 0 && n_bytes % 64 == 0) {
+#ifdef __AVX512F__
+        for (size_t i = 0; i < n_bytes; i += sizeof(__m512i)) {
+            _mm512_stream_si512((__m512i *)((char *)to + i), _mm512_loadu_si512((const char *)from + i));
+        }
+#else
         for (size_t i = 0; i < n_bytes; i += sizeof(__m256i)) {
             _mm256_stream_si256((__m256i *)((char *)to + i), _mm256_loadu_si256((const __m256i *)((const char *)from + i)));
         }
+#endif
         return;
     }
 #endif

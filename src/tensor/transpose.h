@@ -39,6 +39,23 @@ static inline void mb_store16(void *to, const mb_lanes16 *lanes) {
 #define MB_LOW1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
 #define MB_HIGH1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
 
+typedef uint16_t mb_halves32 __attribute__((vector_size(64)));
+typedef uint64_t mb_pairs8 __attribute__((vector_size(64)));
+
+/* 32 numbers of 16 bits of two rows, number by number side by side: within each 128 bits, then these into place. */
+static inline void mb_interleave32(const void *even, const void *odd, mb_lanes16 out[2]) {
+    mb_lanes16 lanes[2];
+    mb_load16(&lanes[0], even);
+    mb_load16(&lanes[1], odd);
+    const mb_halves32 e = (mb_halves32)lanes[0], o = (mb_halves32)lanes[1];
+    const mb_pairs8 low = (mb_pairs8)__builtin_shufflevector(e, o, 0, 32, 1, 33, 2, 34, 3, 35, 8, 40, 9, 41, 10, 42, 11, 43, 16,
+                                                             48, 17, 49, 18, 50, 19, 51, 24, 56, 25, 57, 26, 58, 27, 59);
+    const mb_pairs8 high = (mb_pairs8)__builtin_shufflevector(e, o, 4, 36, 5, 37, 6, 38, 7, 39, 12, 44, 13, 45, 14, 46, 15, 47,
+                                                              20, 52, 21, 53, 22, 54, 23, 55, 28, 60, 29, 61, 30, 62, 31, 63);
+    out[0] = (mb_lanes16)__builtin_shufflevector(low, high, 0, 1, 8, 9, 2, 3, 10, 11);
+    out[1] = (mb_lanes16)__builtin_shufflevector(low, high, 4, 5, 12, 13, 6, 7, 14, 15);
+}
+
 static inline void mb_transpose16(mb_lanes16 r[16]) {
     MB_EXCHANGE(mb_lanes16, 16, 8, MB_LOW8, MB_HIGH8)
     MB_EXCHANGE(mb_lanes16, 16, 4, MB_LOW4, MB_HIGH4)

@@ -48,7 +48,13 @@ void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *
         return;
     }
     const mb_bf16_factor a = {.data = x->data, .stride = in};
-    forward_context context = {activation, bias == NULL ? NULL : mb_tensor_real(bias), y->data, derivative, out};
+    const mb_real *b = bias == NULL ? NULL : mb_tensor_real(bias);
+    if (activation == MB_ACTIVATION_IDENTITY) {
+        mb_bf16_store store = {.c = y->data, .stride = out, .alpha = 1, .bias = b};
+        mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, mb_bf16_store_bf16, &store);
+        return;
+    }
+    forward_context context = {activation, b, y->data, derivative, out};
     mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, finish_block, &context);
 }
 
