@@ -313,6 +313,24 @@ void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n
     FOR_WHOLE_BLOCKS(to_real_rows, n_columns, store, sums, bias, c, n_rows);
 }
 
+void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                   int64_t n_columns) {
+    alignas(64) float turned[BLOCK * BLOCK];
+    for (int64_t i = 0; i < BLOCK; i += HALF) {
+        for (int64_t j = 0; j < BLOCK; j += HALF) {
+            mb_lanes16 square[HALF];
+            for (int64_t r = 0; r < HALF; r++) {
+                mb_load16(&square[r], sums + (i + r) * BLOCK + j);
+            }
+            mb_transpose16(square);
+            for (int64_t r = 0; r < HALF; r++) {
+                mb_store16(turned + (j + r) * BLOCK + i, &square[r]);
+            }
+        }
+    }
+    mb_bf16_store_real(context, turned, column, n_columns, row, n_rows);
+}
+
 static inline void to_bf16_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_bf16 *c,
                                 int64_t n_rows, int64_t n) {
     const mb_real alpha = (mb_real)store->alpha, beta = (mb_real)store->beta;

@@ -5,13 +5,16 @@
 
 enum { CACHE_LINE = 64 };
 
-/* Numbers of the largest second factor: K or V of all keys, or the block's rows of Q or dO. */
-static int64_t packed_count(mb_dtype dtype, int64_t rows, int64_t size) {
+/* Numbers of the largest second factor: K or V of all keys, or the block's rows of Q or dO, or in bf16's backward of R or dS.
+ */
+static int64_t packed_count(mb_dtype dtype, int64_t rows, int64_t keys, int64_t size, bool backward) {
+    const int64_t most = rows > keys ? rows : keys;
     if (dtype == MB_BF16) {
         const int64_t halves = (int64_t)(sizeof(mb_real) / sizeof(mb_bf16));
-        return mb_bf16_padded(rows) * mb_bf16_padded(size) / halves;
+        const int64_t of_size = mb_bf16_packed_count(most, size), scores = backward ? mb_bf16_packed_count(rows, keys) : 0;
+        return (of_size > scores ? of_size : scores) / halves;
     }
-    const int64_t plain = mb_packed_count(rows, size), transposed = mb_packed_count(size, rows);
+    const int64_t plain = mb_packed_count(most, size), transposed = mb_packed_count(size, most);
     return plain > transposed ? plain : transposed;
 }
 
@@ -28,7 +31,7 @@ bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, b
                                 .turned = turned ? longest * size : 0,
                                 .block = turned && backward ? rows * size : 0,
                                 .apart = (turned || bf16) && backward ? longest * size : 0,
-                                .packed = packed_count(saved->dtype, keys > rows ? keys : rows, size)};
+                                .packed = packed_count(saved->dtype, rows, keys, size, backward)};
     plan->share =
         plan->packed + plan->kept + plan->scores * (backward ? 2 : 1) + 2 * plan->turned + plan->block + 2 * plan->apart + size;
     plan->share = (plan->share + per_line - 1) / per_line * per_line;
@@ -61,10 +64,17 @@ mb_attention_scratch mb_attention_my_scratch(const mb_attention_saved *saved, co
 
 static void multiply_bf16(mb_bf16 *packed, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, mb_real alpha,
                           mb_part a, mb_part b, bool add, mb_part c) {
-    const mb_bf16_factor left = {.data = a.data, .stride = a.stride, .transposed = trans_a, .is_real = a.dtype != MB_BF16};
-    const mb_bf16_factor right = {.data = b.data, .stride = b.stride, .transposed = trans_b, .is_real = b.dtype != MB_BF16};
+    mb_bf16_factor left = {.data = a.data, .stride = a.stride, .transposed = trans_a, .is_real = a.dtype != MB_BF16};
+    mb_bf16_factor right = {.data = b.data, .stride = b.stride, .transposed = trans_b, .is_real = b.dtype != MB_BF16};
     mb_bf16_store store = {.c = c.data, .stride = c.stride, .alpha = (float)alpha, .beta = add ? 1 : 0};
     const int64_t depth = mb_bf16_padded(k);
+    if (trans_a && !trans_b && n < m && c.dtype != MB_BF16) { /* C^T = B^T A: of the two, B is less to turn */
+        left.transposed = false;
+        right.transposed = true;
+        mb_bf16_pack(&left, k, m, depth, packed);
+        mb_bf16_gemm(n, m, k, &right, (mb_bf16_packed){packed, depth}, mb_bf16_store_real_transposed, &store);
+        return;
+    }
     mb_bf16_pack(&right, k, n, depth, packed);
     mb_bf16_gemm(m, n, k, &left, (mb_bf16_packed){packed, depth}, c.dtype == MB_BF16 ? mb_bf16_store_bf16 : mb_bf16_store_real,
                  &store);

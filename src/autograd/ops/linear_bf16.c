@@ -91,7 +91,10 @@ typedef struct backward_context {
     mb_bf16 *dz, *dx;
     mb_real x_beta;
     mb_bf16_packed weight;
-    mb_bf16 *dz_tiles, *packed_x; /* dz^T (O,depth) and x (depth,I) as the product dW = dz^T x takes them; NULL: no dW */
+    /* The factors of dW = dz^T x, or where x is the narrower of the two and less work to turn, of dW^T = x^T dz; NULL: no dW.
+     */
+    mb_bf16 *turned, *packed;
+    bool turns_x;
     mb_real *block_sums;
 } backward_context;
 
@@ -105,11 +108,13 @@ static void backward_block(const backward_context *c, int64_t row, int64_t n_row
         mb_bf16_store store = {.c = c->dx + row * c->in, .stride = c->in, .alpha = 1, .beta = (float)c->x_beta};
         mb_bf16_gemm(n_rows, c->in, c->out, &a, c->weight, mb_bf16_store_bf16, &store);
     }
-    if (c->dz_tiles != NULL) {
-        const mb_bf16_factor a = {.data = dz, .stride = c->out, .transposed = true};
-        const mb_bf16_factor b = {.data = c->x + row * c->in, .stride = c->in};
-        mb_bf16_tile(&a, c->out, n_rows, c->depth, c->dz_tiles + row * BLOCK);
-        mb_bf16_pack(&b, n_rows, c->in, c->depth, c->packed_x + row * BLOCK);
+    if (c->turned != NULL) {
+        const mb_bf16_factor x = {.data = c->x + row * c->in, .stride = c->in}, dz_rows = {.data = dz, .stride = c->out};
+        mb_bf16_factor a = c->turns_x ? x : dz_rows;
+        a.transposed = true;
+        mb_bf16_tile(&a, a.stride, n_rows, c->depth, c->turned + row * BLOCK);
+        const mb_bf16_factor *b = c->turns_x ? &dz_rows : &x;
+        mb_bf16_pack(b, n_rows, b->stride, c->depth, c->packed + row * BLOCK);
     }
 }
 
@@ -128,13 +133,15 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
                           .derivative = derivative,
                           .dz = node->output->grad,
                           .dx = dx,
-                          .x_beta = x_beta};
+                          .x_beta = x_beta,
+                          .turns_x = in < out};
+    const int64_t turned_width = c.turns_x ? in : out, packed_width = c.turns_x ? out : in;
     if (dx != NULL) {
         c.weight = mb_packed_backward(tape, weight);
     }
     if (dweight != NULL) {
-        c.dz_tiles = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(out) * depth), sizeof *c.dz_tiles);
-        c.packed_x = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, in), sizeof *c.packed_x);
+        c.turned = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(turned_width) * depth), sizeof *c.turned);
+        c.packed = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, packed_width), sizeof *c.packed);
     }
     if (dbias != NULL) {
         c.block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * out), sizeof *c.block_sums);
@@ -148,9 +155,10 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
     }
     mb_add_block_sums(dbias, bias_beta, c.block_sums, n_blocks, out, out);
     if (dweight != NULL) {
-        const mb_bf16_factor a = {.data = c.dz_tiles, .stride = depth, .tiled = true};
+        const mb_bf16_factor a = {.data = c.turned, .stride = depth, .tiled = true};
         mb_bf16_store store = {.c = dweight, .stride = in, .alpha = 1, .beta = (float)weight_beta};
-        mb_bf16_gemm_parallel(out, in, depth, &a, (mb_bf16_packed){c.packed_x, depth}, mb_bf16_store_real, &store);
+        mb_bf16_gemm_parallel(turned_width, packed_width, depth, &a, (mb_bf16_packed){c.packed, depth},
+                              c.turns_x ? mb_bf16_store_real_transposed : mb_bf16_store_real, &store);
     }
     mb_tape_scratch_drop(tape, mark);
 }

@@ -30,7 +30,9 @@ typedef struct chunk {
     /* with gradients: */
     mb_bf16 *exponentials; /* (slices, padded n_rows, SLICE): exp(logit - max of the slice), then dlogits */
     int64_t slice_elements;
-    mb_bf16 *packed_x; /* (n_rows,H) as the second factor of dW = dlogits^T x */
+    /* dW^T = x^T dlogits: x is turned once, where dW = dlogits^T x would turn each slice's dlogits. */
+    mb_bf16 *turned_x; /* (H,n_rows) in tiles */
+    mb_bf16 *packed;   /* (threads; n_rows,SLICE): dlogits of the slice that the thread is at */
     float *dx_parts;   /* (N_GROUPS,n_rows,H) */
 } chunk;
 
@@ -192,7 +194,7 @@ static void store_float(void *context, const float *sums, int64_t row, int64_t n
     }
 }
 
-static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool first_of_group) {
+static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool first_of_group, mb_bf16 *packed) {
     const mb_lce_problem *p = c->problem;
     const int64_t n = slice_width(c, slice), width = p->width;
     mb_bf16 *dlogits = c->exponentials + slice * c->slice_elements;
@@ -204,13 +206,25 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
     const mb_bf16_packed w = {c->backward.data + slice * SLICE * BLOCK, c->backward.depth};
     mb_bf16_gemm(c->n_rows, width, n, &d, w, store_float, &to_dx);
     if (p->dweight != NULL) {
-        const mb_bf16_factor d_transposed = {.data = dlogits, .stride = SLICE, .transposed = true};
+        const int64_t depth = mb_bf16_padded(c->n_rows);
+        const mb_bf16_factor x = {.data = c->turned_x, .stride = depth, .tiled = true};
         mb_bf16_store to_dw = {.c = p->dweight + slice * SLICE * width, .stride = width, .alpha = 1, .beta = 1};
-        mb_bf16_gemm(n, width, c->n_rows, &d_transposed, (mb_bf16_packed){c->packed_x, mb_bf16_padded(c->n_rows)},
-                     mb_bf16_store_real, &to_dw);
+        mb_bf16_pack(&d, c->n_rows, n, depth, packed);
+        mb_bf16_gemm(width, n, depth, &x, (mb_bf16_packed){packed, depth}, mb_bf16_store_real_transposed, &to_dw);
     }
     if (p->dbias != NULL) {
         add_bias_gradient(c, slice, dlogits);
+    }
+}
+
+static void turn_x(const chunk *c) {
+    const int64_t width = c->problem->width, depth = mb_bf16_padded(c->n_rows);
+#pragma omp parallel for schedule(static)
+    for (int64_t column = 0; column < width; column += BLOCK) {
+        mb_bf16_factor x = rows_of_x(c);
+        x.data = (const mb_bf16 *)x.data + column;
+        x.transposed = true;
+        mb_bf16_tile(&x, width - column < BLOCK ? width - column : BLOCK, c->n_rows, depth, c->turned_x + column * depth);
     }
 }
 
@@ -218,13 +232,13 @@ static void gradients_of_slices(const chunk *c) {
     const mb_lce_problem *p = c->problem;
     const int64_t count = c->n_rows * p->width, in_group = (c->n_slices + N_GROUPS - 1) / N_GROUPS;
     const int64_t n_groups = (c->n_slices + in_group - 1) / in_group;
-    const mb_bf16_factor x = rows_of_x(c);
-    mb_bf16_pack_parallel(&x, c->n_rows, p->width, c->packed_x);
+    turn_x(c);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t group = 0; group < n_groups; group++) {
         const int64_t begin = group * in_group, end = begin + in_group < c->n_slices ? begin + in_group : c->n_slices;
+        mb_bf16 *packed = c->packed + mb_tape_thread() * mb_bf16_padded(c->n_rows) * SLICE;
         for (int64_t slice = begin; slice < end; slice++) {
-            gradients_of_slice(c, slice, c->dx_parts + group * count, slice == begin);
+            gradients_of_slice(c, slice, c->dx_parts + group * count, slice == begin, packed);
         }
     }
 #pragma omp parallel for simd schedule(static)
@@ -248,7 +262,8 @@ static bool allocate(mb_tape *tape, chunk *c, int64_t n_rows) {
         c->backward = mb_packed_backward(tape, p->weight);
         c->slice_elements = mb_bf16_padded(n_rows) * SLICE;
         c->exponentials = mb_tape_alloc(tape, (size_t)(c->n_slices * c->slice_elements), sizeof *c->exponentials);
-        c->packed_x = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, p->width), sizeof *c->packed_x);
+        c->turned_x = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, p->width), sizeof *c->turned_x);
+        c->packed = mb_tape_alloc(tape, (size_t)(mb_tape_max_threads() * c->slice_elements), sizeof *c->packed);
         c->dx_parts = mb_tape_alloc(tape, (size_t)(N_GROUPS * n_rows * p->width), sizeof *c->dx_parts);
     }
     return mb_tape_status(tape) == MB_OK;
