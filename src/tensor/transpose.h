@@ -3,6 +3,7 @@
 #define MB_TENSOR_TRANSPOSE_H
 
 #include <stdint.h>
+#include <string.h>
 
 typedef uint32_t mb_lanes8 __attribute__((vector_size(32)));
 typedef uint32_t mb_lanes16 __attribute__((vector_size(64)));
@@ -44,6 +45,7 @@ typedef uint64_t mb_pairs8 __attribute__((vector_size(64)));
 
 /* 32 numbers of 16 bits of two rows, number by number side by side: within each 128 bits, then these into place. */
 static inline void mb_interleave32(const void *even, const void *odd, mb_lanes16 out[2]) {
+#ifdef __AVX512BW__
     mb_lanes16 lanes[2];
     mb_load16(&lanes[0], even);
     mb_load16(&lanes[1], odd);
@@ -54,6 +56,14 @@ static inline void mb_interleave32(const void *even, const void *odd, mb_lanes16
                                                               20, 52, 21, 53, 22, 54, 23, 55, 28, 60, 29, 61, 30, 62, 31, 63);
     out[0] = (mb_lanes16)__builtin_shufflevector(low, high, 0, 1, 8, 9, 2, 3, 10, 11);
     out[1] = (mb_lanes16)__builtin_shufflevector(low, high, 4, 5, 12, 13, 6, 7, 14, 15);
+#else
+    for (int i = 0; i < 32; i++) {
+        uint16_t pair[2];
+        memcpy(&pair[0], (const char *)even + 2 * i, sizeof pair[0]);
+        memcpy(&pair[1], (const char *)odd + 2 * i, sizeof pair[1]);
+        out[i / 16][i % 16] = (uint32_t)pair[0] | (uint32_t)pair[1] << 16;
+    }
+#endif
 }
 
 static inline void mb_transpose16(mb_lanes16 r[16]) {

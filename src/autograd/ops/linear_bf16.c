@@ -86,7 +86,7 @@ static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows,
 }
 
 typedef struct backward_context {
-    int64_t in, out, depth; /* depth: the padded number of rows */
+    int64_t in, out, depth; /* depth: the distance of panels of rows, in rows */
     const mb_bf16 *x, *derivative;
     mb_bf16 *dz, *dx;
     mb_real x_beta;
@@ -120,8 +120,10 @@ static void backward_block(const backward_context *c, int64_t row, int64_t n_row
 
 void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *derivative) {
     mb_tensor *x = node->inputs[0], *weight = node->inputs[1], *bias = node->inputs[2];
-    const int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0], depth = mb_bf16_padded(n_rows);
-    const int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK;
+    const int64_t n_rows = x->dims[0], in = weight->dims[1], out = weight->dims[0], padded = mb_bf16_padded(n_rows);
+    /* Two lines more: panels at a distance of a power of two fall into the same sets of the caches (packing 128 x 1024 numbers:
+     * 0.20 cycles each, so 0.14). */
+    const int64_t n_blocks = (n_rows + ROW_BLOCK - 1) / ROW_BLOCK, depth = padded + 2;
     mb_real x_beta = 0, weight_beta = 0, bias_beta = 0;
     mb_bf16 *dx = mb_tape_grad(tape, x, &x_beta);
     mb_real *dweight = mb_tape_grad(tape, weight, &weight_beta), *dbias = mb_tape_grad(tape, bias, &bias_beta);
@@ -141,7 +143,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
     }
     if (dweight != NULL) {
         c.turned = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(turned_width) * depth), sizeof *c.turned);
-        c.packed = mb_tape_alloc(tape, (size_t)mb_bf16_packed_count(n_rows, packed_width), sizeof *c.packed);
+        c.packed = mb_tape_alloc(tape, (size_t)(mb_bf16_padded(packed_width) * depth), sizeof *c.packed);
     }
     if (dbias != NULL) {
         c.block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * out), sizeof *c.block_sums);
@@ -157,7 +159,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
     if (dweight != NULL) {
         const mb_bf16_factor a = {.data = c.turned, .stride = depth, .tiled = true};
         mb_bf16_store store = {.c = dweight, .stride = in, .alpha = 1, .beta = (float)weight_beta};
-        mb_bf16_gemm_parallel(turned_width, packed_width, depth, &a, (mb_bf16_packed){c.packed, depth},
+        mb_bf16_gemm_parallel(turned_width, packed_width, padded, &a, (mb_bf16_packed){c.packed, depth},
                               c.turns_x ? mb_bf16_store_real_transposed : mb_bf16_store_real, &store);
     }
     mb_tape_scratch_drop(tape, mark);
