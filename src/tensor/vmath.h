@@ -37,16 +37,19 @@ static inline float mb_abs(float x) {
  * term). Relative error < 1.2e-7 on [-87, 88]; below -87 it stays at e^-87, never a denormal, which would be slow. */
 MB_WRAPS static inline float mb_exp(float x) {
     x = x < -87.0f ? -87.0f : x;
-    float n = rintf(x * 1.44269504088896341f);
+    /* 1.5 2^23 + 127: a sum with it is rounded to an integer, whose last bits are those of n + 127, the exponent of 2^n. */
+    const float shifter = 12583039.0f;
+    union {
+        float f;
+        uint32_t i;
+    } shifted = {x * 1.44269504088896341f + shifter}, scale;
+    float n = shifted.f - shifter;
     float r = x - n * 0.693359375f + n * 2.12194440e-4f; /* ln 2 in two parts */
     float square = r * r;
     float low = 1.6666665459e-1f * r + 5.0000001201e-1f, middle = 8.3334519073e-3f * r + 4.1665795894e-2f;
     float high = 1.9875691500e-4f * r + 1.3981999507e-3f;
     float p = ((high * square + middle) * square + low) * square + (r + 1.0f);
-    union {
-        uint32_t i;
-        float f;
-    } scale = {(uint32_t)((int32_t)n + 127) << 23}; /* unsigned: a NaN comes through here too, and must stay one */
+    scale.i = shifted.i << 23;
     return p * scale.f;
 }
 #endif
