@@ -249,7 +249,7 @@ static void multiply_row_block(const product *p, int64_t row, int64_t first, int
     const mb_bf16 *from = (const mb_bf16 *)a->data + row * a->stride;
     if (a->tiled) {
         multiply_lines(p, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
-    } else if (!a->transposed && !a->is_real && p->k == p->padded_k && p->m - row >= BLOCK) {
+    } else if (!a->transposed && !a->is_real && (a->is_padded || (p->k == p->padded_k && p->m - row >= BLOCK))) {
         multiply_lines(p, (mb_bf16_lines){from, a->stride, BLOCK}, row, first, end);
     } else {
         multiply_unfolded(p, row, first, end);

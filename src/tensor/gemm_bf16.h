@@ -23,12 +23,13 @@ const char *mb_bf16_kernel_name(void);
 bool mb_bf16_is_fast(void);
 
 /* A factor as it lies in memory: rows `stride` elements apart. `transposed`: memory holds the factor's transpose. `is_real`:
- * the numbers are mb_real and are rounded as they are packed. `tiled`: an op(A) as mb_bf16_tile writes it, `stride` its depth.
- * `read_later`: what is packed of it goes past the caches, as a weight's copies do, which are larger. */
+ * the numbers are mb_real and are rounded as they are packed. `is_padded`: of an A, up to a multiple of 32, rows that
+ * are not there can be read, and columns that are not there are finite. `tiled`: an op(A) as mb_bf16_tile writes it, `stride`
+ * its depth. `read_later`: what is packed of it goes past the caches, as a weight's copies do, which are larger. */
 typedef struct mb_bf16_factor {
     const void *data;
     int64_t stride;
-    bool transposed, is_real, tiled, read_later;
+    bool transposed, is_real, is_padded, tiled, read_later;
 } mb_bf16_factor;
 
 int64_t mb_bf16_padded(int64_t k); /* to a multiple of the block */

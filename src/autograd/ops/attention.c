@@ -78,21 +78,30 @@ static uint32_t mask_row(const head_view *v, int64_t query) {
     return (uint32_t)(v->head * v->n_tokens + v->start + query);
 }
 
-/* One row of S to P, in place; returns log sum exp S. */
-static mb_real softmax_row(mb_real *restrict s, int64_t n) {
+/* One row of S to P, in place; returns log sum exp S. The row is filled up to `padded` numbers, a multiple of a vector's, as
+ * the last few of a row would take as long as all before them: with what changes no sum, and as a probability is not yet a
+ * denormal. */
+static mb_real softmax_row(mb_real *restrict s, int64_t n, int64_t padded) {
+    const mb_real far_below = 50;
+    for (int64_t j = n; j < padded; j++) {
+        s[j] = s[0];
+    }
     mb_real max = s[0], sum = 0;
 #pragma omp simd reduction(max : max)
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < padded; j++) {
         max = s[j] > max ? s[j] : max;
     }
+    for (int64_t j = n; j < padded; j++) {
+        s[j] = max - far_below;
+    }
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < padded; j++) {
         s[j] = mb_exp(s[j] - max);
         sum += s[j];
     }
     mb_real inverse = 1 / sum;
 #pragma omp simd
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; j < padded; j++) {
         s[j] *= inverse;
     }
     return max + (mb_real)log((double)sum);
@@ -124,16 +133,17 @@ static mb_part positioned(const mb_attention_saved *saved, const head_view *v, m
 
 /* The head's rows of a (N,3H) matrix, query, key or value. */
 static mb_part head_of(void *qkv, mb_dtype dtype, const head_view *v, int which) {
-    return mb_part_at((mb_part){qkv, 3 * v->width, dtype}, v->start, v->head * v->size + which * v->width);
+    return mb_part_at((mb_part){.data = qkv, .stride = 3 * v->width, .dtype = dtype}, v->start,
+                      v->head * v->size + which * v->width);
 }
 /* ... and of a (N,H) one. */
 static mb_part head_of_context(void *context, mb_dtype dtype, const head_view *v) {
-    return mb_part_at((mb_part){context, v->width, dtype}, v->start, v->head * v->size);
+    return mb_part_at((mb_part){.data = context, .stride = v->width, .dtype = dtype}, v->start, v->head * v->size);
 }
 
 /* The first rows of a scratch, each of the block's keys. */
 static mb_part rows_of_block(mb_part rows, const query_block *b) {
-    return (mb_part){rows.data, b->n_keys, rows.dtype};
+    return (mb_part){.data = rows.data, .stride = b->n_keys, .dtype = rows.dtype};
 }
 
 /* Rounds a row that was made in mb_real; on an fp32 tape there is nothing to round and `out` is the row itself. */
@@ -151,21 +161,24 @@ static void forward_head(const mb_attention_saved *saved, const head_view *v, vo
     const mb_real scale = 1 / mb_sqrt((mb_real)v->size);
     for (int64_t first = 0; first < v->length; first += saved->block) {
         const query_block b = block_at(saved, v->length, first);
-        const mb_part r = rows_of_block(mine->r, &b);
+        const int64_t stride = mb_attention_padded(b.n_keys);
+        const mb_part r = {.data = mine->r.data, .stride = stride, .dtype = mine->r.dtype, .is_padded = true};
         mb_attention_multiply(mine, false, true, b.n, b.n_keys, v->size, scale, mb_part_at(q, first, 0),
-                              mb_part_at(k, b.first_key, 0), false, mb_real_part(mine->p, b.n_keys));
+                              mb_part_at(k, b.first_key, 0), false, mb_real_part(mine->p, stride));
         for (int64_t i = 0; i < b.n; i++) {
-            mb_real *row = mine->p + i * b.n_keys;
-            const columns seen = columns_of(saved, &b, i);
-            mb_real log_sum_exp = softmax_row(row + seen.begin, seen.end - seen.begin);
-            clear_other_columns(row, seen, b.n_keys);
+            mb_real *row = mine->p + i * stride;
+            columns seen = columns_of(saved, &b, i);
+            const int64_t n_seen = seen.end - seen.begin;
+            seen.end = saved->options.is_local ? seen.end : stride;
+            mb_real log_sum_exp = softmax_row(row + seen.begin, n_seen, seen.end - seen.begin);
+            clear_other_columns(row, seen, stride);
             if (saved->log_sum_exp != NULL) {
                 saved->log_sum_exp[v->head * v->n_tokens + v->start + first + i] = log_sum_exp;
             }
             if (saved->drops) {
                 mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
             }
-            round_row(row, b.n_keys, mb_part_at(r, i, 0));
+            round_row(row, stride, mb_part_at(r, i, 0));
         }
         mb_attention_multiply(mine, false, false, b.n, v->size, b.n_keys, 1, r, mb_part_at(value, b.first_key, 0), false,
                               mb_part_at(out, first, 0));

@@ -24,9 +24,10 @@ bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, b
     const int64_t keys = saved->options.is_local && 2 * reach < longest - rows ? rows + 2 * reach : longest;
     const bool turned = saved->options.rotary != NULL, bf16 = saved->dtype == MB_BF16;
     const int64_t per_line = CACHE_LINE / (int64_t)sizeof(mb_real), halves = (int64_t)(sizeof(mb_real) / sizeof(mb_bf16));
-    *plan = (mb_attention_plan){.scores = rows * keys,
-                                .kept = bf16                       ? (rows * keys + halves - 1) / halves
-                                        : backward && saved->drops ? rows * keys
+    const int64_t padded = mb_attention_padded(keys);
+    *plan = (mb_attention_plan){.scores = rows * padded,
+                                .kept = bf16                       ? mb_attention_padded(rows) * padded / halves
+                                        : backward && saved->drops ? rows * padded
                                                                    : 0,
                                 .turned = turned ? longest * size : 0,
                                 .block = turned && backward ? rows * size : 0,
@@ -51,7 +52,7 @@ mb_attention_scratch mb_attention_my_scratch(const mb_attention_saved *saved, co
     at += plan->packed;
     mine.p = take(&at, plan->scores);
     mb_real *kept = take(&at, plan->kept);
-    mine.r = (mb_part){plan->kept > 0 ? kept : mine.p, 0, saved->dtype};
+    mine.r = (mb_part){.data = plan->kept > 0 ? kept : mine.p, .dtype = saved->dtype};
     mine.d = take(&at, backward ? plan->scores : 0);
     mine.q = take(&at, plan->turned);
     mine.k = take(&at, plan->turned);
@@ -64,7 +65,8 @@ mb_attention_scratch mb_attention_my_scratch(const mb_attention_saved *saved, co
 
 static void multiply_bf16(mb_bf16 *packed, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, mb_real alpha,
                           mb_part a, mb_part b, bool add, mb_part c) {
-    mb_bf16_factor left = {.data = a.data, .stride = a.stride, .transposed = trans_a, .is_real = a.dtype != MB_BF16};
+    mb_bf16_factor left = {
+        .data = a.data, .stride = a.stride, .transposed = trans_a, .is_real = a.dtype != MB_BF16, .is_padded = a.is_padded};
     mb_bf16_factor right = {.data = b.data, .stride = b.stride, .transposed = trans_b, .is_real = b.dtype != MB_BF16};
     mb_bf16_store store = {.c = c.data, .stride = c.stride, .alpha = (float)alpha, .beta = add ? 1 : 0};
     const int64_t depth = mb_bf16_padded(k);

@@ -16,18 +16,22 @@ typedef struct mb_attention_saved {
     mb_dtype dtype; /* of qkv, the context and their gradients */
 } mb_attention_saved;
 
-/* A part of a matrix: its rows are `stride` numbers apart. */
+/* A part of a matrix: its rows are `stride` numbers apart. `is_padded`: rows and columns that are not there up to a multiple of
+ * 32 can be read, and are finite. */
 typedef struct mb_part {
     void *data;
     int64_t stride;
     mb_dtype dtype;
+    bool is_padded;
 } mb_part;
 
 static inline mb_part mb_part_at(mb_part p, int64_t row, int64_t column) {
-    return (mb_part){(char *)p.data + (size_t)(row * p.stride + column) * mb_dtype_size(p.dtype), p.stride, p.dtype};
+    return (mb_part){.data = (char *)p.data + (size_t)(row * p.stride + column) * mb_dtype_size(p.dtype),
+                     .stride = p.stride,
+                     .dtype = p.dtype};
 }
 static inline mb_part mb_real_part(mb_real *data, int64_t stride) {
-    return (mb_part){data, stride, MB_REAL_DTYPE};
+    return (mb_part){.data = data, .stride = stride, .dtype = MB_REAL_DTYPE};
 }
 static inline mb_rows mb_part_row(mb_part p, int64_t row, int64_t n) {
     return mb_rows_over(mb_part_at(p, row, 0).data, p.dtype, n);
@@ -50,6 +54,11 @@ typedef struct mb_attention_plan {
     int64_t scores, kept, turned, block, apart, packed, share; /* kept: R where it is not P itself */
     mb_real *memory;
 } mb_attention_plan;
+
+/* To the next multiple of 32. */
+static inline int64_t mb_attention_padded(int64_t n) {
+    return (n + 31) / 32 * 32;
+}
 
 /* Takes memory of the tape; false: it has none, and its status says so. */
 bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, bool backward, mb_attention_plan *plan);
