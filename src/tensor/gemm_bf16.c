@@ -41,14 +41,6 @@ static inline const mb_bf16 *row_of(const mb_bf16_factor *f, int64_t row, int64_
 
 static const mb_bf16 zeros[BLOCK];
 
-static inline void put(const mb_bf16_factor *f, void *restrict to, const void *restrict from, size_t n_bytes) {
-    if (f->read_later) {
-        mb_stream_copy(to, from, n_bytes);
-    } else {
-        memcpy(to, from, n_bytes);
-    }
-}
-
 static inline void put_line(const mb_bf16_factor *f, void *to, const mb_lanes16 *line) {
     if (f->read_later) {
         mb_stream_copy(to, line, sizeof *line);
