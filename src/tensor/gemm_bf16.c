@@ -60,16 +60,21 @@ static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t 
     put_line(f, pairs + HALF, &made[1]);
 }
 
+/* The same of 32 numbers that are all there, to where they are read soon. */
+static inline void interleave_lines(const mb_bf16 *even, const mb_bf16 *odd, uint32_t *restrict pairs) {
+    mb_lanes16 made[2];
+    mb_interleave32(even, odd, made);
+    mb_store16(pairs, &made[0]);
+    mb_store16(pairs + HALF, &made[1]);
+}
+
 /* 32 x 32 numbers of memory -> 16 x 32 pairs. */
 static void interleave(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                        uint32_t *pairs) {
     if (n_rows == BLOCK && n_columns == BLOCK && !f->is_real && !f->read_later) { /* as almost always: half the time */
         const mb_bf16 *from = (const mb_bf16 *)f->data + row * f->stride + column;
         for (int64_t i = 0; i < HALF; i++) {
-            mb_lanes16 made[2];
-            mb_interleave32(from + 2 * i * f->stride, from + (2 * i + 1) * f->stride, made);
-            mb_store16(pairs + i * BLOCK, &made[0]);
-            mb_store16(pairs + i * BLOCK + HALF, &made[1]);
+            interleave_lines(from + 2 * i * f->stride, from + (2 * i + 1) * f->stride, pairs + i * BLOCK);
         }
         return;
     }
@@ -116,11 +121,7 @@ static void pack_rows(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t dep
         int64_t column = 0;
         for (; row + 1 < k && column < whole; column += BLOCK) {
             const mb_bf16 *even = (const mb_bf16 *)b->data + row * b->stride + column;
-            mb_bf16 *to = packed + column * depth + row * BLOCK;
-            mb_lanes16 made[2];
-            mb_interleave32(even, even + b->stride, made);
-            mb_store16(to, &made[0]);
-            mb_store16(to + BLOCK, &made[1]);
+            interleave_lines(even, even + b->stride, (uint32_t *)(void *)(packed + column * depth + row * BLOCK));
         }
         for (; column < n; column += BLOCK) {
             const int64_t n_columns = n - column < BLOCK ? n - column : BLOCK;

@@ -44,7 +44,7 @@ typedef uint16_t mb_halves32 __attribute__((vector_size(64)));
 typedef uint64_t mb_pairs8 __attribute__((vector_size(64)));
 
 /* 32 numbers of 16 bits of two rows, number by number side by side: within each 128 bits, then these into place. */
-static inline void mb_interleave32(const void *even, const void *odd, mb_lanes16 out[2]) {
+static inline void mb_interleave32(const uint16_t *even, const uint16_t *odd, mb_lanes16 out[2]) {
 #ifdef __AVX512BW__
     mb_lanes16 lanes[2];
     mb_load16(&lanes[0], even);
@@ -57,12 +57,12 @@ static inline void mb_interleave32(const void *even, const void *odd, mb_lanes16
     out[0] = (mb_lanes16)__builtin_shufflevector(low, high, 0, 1, 8, 9, 2, 3, 10, 11);
     out[1] = (mb_lanes16)__builtin_shufflevector(low, high, 4, 5, 12, 13, 6, 7, 14, 15);
 #else
+    uint32_t pairs[32];
+#pragma omp simd
     for (int i = 0; i < 32; i++) {
-        uint16_t pair[2];
-        memcpy(&pair[0], (const char *)even + 2 * i, sizeof pair[0]);
-        memcpy(&pair[1], (const char *)odd + 2 * i, sizeof pair[1]);
-        out[i / 16][i % 16] = (uint32_t)pair[0] | (uint32_t)pair[1] << 16;
+        pairs[i] = (uint32_t)even[i] | (uint32_t)odd[i] << 16;
     }
+    memcpy(out, pairs, sizeof pairs);
 #endif
 }
 

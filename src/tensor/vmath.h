@@ -56,8 +56,8 @@ MB_WRAPS static inline float mb_exp(float x) {
 
 /* Phi(x), the normal distribution function, and its density phi(x) = e^(-x^2/2) / sqrt(2 pi), which share one exponential.
  * fp32: 1 - Phi(|x|) = e^(-x^2/2) P(|x|), P of degree 10 such that the largest error of the product is smallest (Lawson's
- * iteration on [0, 7]). Absolute error of Phi < 1.5e-7 with rounding. Abramowitz & Stegun 7.1.26, of half the degree, has a
- * division, which takes as long as all the rest. */
+ * iteration on [0, 7]). Absolute error of Phi < 1.5e-7 with rounding. Abramowitz & Stegun 7.1.26 has half
+ * the degree, a division and a larger error. */
 static inline mb_real mb_normal_cdf(mb_real x, mb_real *density) {
     mb_real e = mb_exp(MB_REAL_C(-0.5) * x * x);
     *density = e * MB_REAL_C(0.3989422804014327);

@@ -2,6 +2,7 @@
 
 #include "autograd/ops.h"
 #include "autograd/ops/attention_scratch.h"
+#include "tensor/gemm_bf16.h"
 #include "tensor/vmath.h"
 
 /* Scaled dot-product attention inside each packed sequence (Vaswani et al. 2017, section 3.2). For one head of one sequence:
@@ -161,7 +162,7 @@ static void forward_head(const mb_attention_saved *saved, const head_view *v, vo
     const mb_real scale = 1 / mb_sqrt((mb_real)v->size);
     for (int64_t first = 0; first < v->length; first += saved->block) {
         const query_block b = block_at(saved, v->length, first);
-        const int64_t stride = mb_attention_padded(b.n_keys);
+        const int64_t stride = mb_bf16_padded(b.n_keys);
         const mb_part r = {.data = mine->r.data, .stride = stride, .dtype = mine->r.dtype, .is_padded = true};
         mb_attention_multiply(mine, false, true, b.n, b.n_keys, v->size, scale, mb_part_at(q, first, 0),
                               mb_part_at(k, b.first_key, 0), false, mb_real_part(mine->p, stride));

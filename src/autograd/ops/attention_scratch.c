@@ -24,9 +24,9 @@ bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, b
     const int64_t keys = saved->options.is_local && 2 * reach < longest - rows ? rows + 2 * reach : longest;
     const bool turned = saved->options.rotary != NULL, bf16 = saved->dtype == MB_BF16;
     const int64_t per_line = CACHE_LINE / (int64_t)sizeof(mb_real), halves = (int64_t)(sizeof(mb_real) / sizeof(mb_bf16));
-    const int64_t padded = mb_attention_padded(keys);
+    const int64_t padded = mb_bf16_padded(keys);
     *plan = (mb_attention_plan){.scores = rows * padded,
-                                .kept = bf16                       ? mb_attention_padded(rows) * padded / halves
+                                .kept = bf16                       ? mb_bf16_padded(rows) * padded / halves
                                         : backward && saved->drops ? rows * padded
                                                                    : 0,
                                 .turned = turned ? longest * size : 0,

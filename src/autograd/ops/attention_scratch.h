@@ -16,8 +16,7 @@ typedef struct mb_attention_saved {
     mb_dtype dtype; /* of qkv, the context and their gradients */
 } mb_attention_saved;
 
-/* A part of a matrix: its rows are `stride` numbers apart. `is_padded`: rows and columns that are not there up to a multiple of
- * 32 can be read, and are finite. */
+/* A part of a matrix: its rows are `stride` numbers apart. `is_padded`: as a product's factor is (tensor/gemm_bf16.h). */
 typedef struct mb_part {
     void *data;
     int64_t stride;
@@ -54,11 +53,6 @@ typedef struct mb_attention_plan {
     int64_t scores, kept, turned, block, apart, packed, share; /* kept: R where it is not P itself */
     mb_real *memory;
 } mb_attention_plan;
-
-/* To the next multiple of 32. */
-static inline int64_t mb_attention_padded(int64_t n) {
-    return (n + 31) / 32 * 32;
-}
 
 /* Takes memory of the tape; false: it has none, and its status says so. */
 bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, bool backward, mb_attention_plan *plan);
