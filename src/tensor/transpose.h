@@ -3,7 +3,6 @@
 #define MB_TENSOR_TRANSPOSE_H
 
 #include <stdint.h>
-#include <string.h>
 
 typedef uint32_t mb_lanes8 __attribute__((vector_size(32)));
 typedef uint32_t mb_lanes16 __attribute__((vector_size(64)));
@@ -62,7 +61,8 @@ static inline void mb_interleave32(const uint16_t *even, const uint16_t *odd, mb
     for (int i = 0; i < 32; i++) {
         pairs[i] = (uint32_t)even[i] | (uint32_t)odd[i] << 16;
     }
-    memcpy(out, pairs, sizeof pairs);
+    mb_load16(&out[0], pairs);
+    mb_load16(&out[1], pairs + 16);
 #endif
 }
 
