@@ -65,18 +65,29 @@ bool mb_model_is_packed(const mb_model *model) {
     return model->packed != NULL;
 }
 
-/* Rows [row, row + n_rows) of a weight to both its copies, so that they are read from memory once. row is a multiple of 32. */
+enum { BLOCK = MB_BF16_BLOCK, PACKED_COLUMNS = 256 };
+
+/* Rows [row, row + n_rows) of a weight, `row` a multiple of 32 and n_rows at most that, to both its copies: they are read from
+ * memory and rounded once. */
 static void pack_rows(const mb_tensor *weight, int64_t row, int64_t n_rows) {
     const int64_t in = weight->dims[1], depth = mb_bf16_padded(in);
-    const mb_real *from = mb_tensor_real(weight) + row * in;
-    const mb_bf16_factor rows = {.data = from, .stride = in, .is_real = true, .read_later = true};
-    mb_bf16_factor columns = rows; /* of W^T */
-    columns.transposed = true;
-    if (weight->packed->backward) {
-        mb_bf16 *to = (mb_bf16 *)(uintptr_t)(weight->packed->backward + row * MB_BF16_BLOCK);
-        mb_bf16_pack(&rows, n_rows, in, mb_bf16_padded(weight->dims[0]), to); /* first, as it reads from end to end */
+    mb_bf16 rounded[BLOCK * PACKED_COLUMNS];
+    for (int64_t column = 0; column < in; column += PACKED_COLUMNS) {
+        const int64_t n = in - column < PACKED_COLUMNS ? in - column : PACKED_COLUMNS;
+        for (int64_t i = 0; i < n_rows; i++) {
+            mb_bf16_write(mb_tensor_real(weight) + (row + i) * in + column, n, rounded + i * PACKED_COLUMNS);
+        }
+        const mb_bf16_factor rows = {.data = rounded, .stride = PACKED_COLUMNS, .read_later = true};
+        mb_bf16_factor columns = rows; /* of W^T */
+        columns.transposed = true;
+        if (weight->packed->backward) {
+            const int64_t backward_depth = mb_bf16_padded(weight->dims[0]);
+            mb_bf16_pack(&rows, n_rows, n, backward_depth,
+                         (mb_bf16 *)(uintptr_t)(weight->packed->backward + column * backward_depth + row * BLOCK));
+        }
+        mb_bf16_pack(&columns, n, n_rows, depth,
+                     (mb_bf16 *)(uintptr_t)(weight->packed->forward + row * depth + column * BLOCK));
     }
-    mb_bf16_pack(&columns, in, n_rows, depth, (mb_bf16 *)(uintptr_t)(weight->packed->forward + row * depth));
 }
 
 void mb_model_pack_weights(mb_model *model) {
@@ -85,8 +96,8 @@ void mb_model_pack_weights(mb_model *model) {
         const mb_tensor *weight = &model->tensors[i];
         const int64_t n_rows = weight->packed ? weight->dims[0] : 0;
 #pragma omp for schedule(static) nowait
-        for (int64_t row = 0; row < n_rows; row += MB_BF16_BLOCK) {
-            pack_rows(weight, row, n_rows - row < MB_BF16_BLOCK ? n_rows - row : MB_BF16_BLOCK);
+        for (int64_t row = 0; row < n_rows; row += BLOCK) {
+            pack_rows(weight, row, n_rows - row < BLOCK ? n_rows - row : BLOCK);
         }
     }
 }

@@ -60,21 +60,22 @@ static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t 
     put_line(f, pairs + HALF, &made[1]);
 }
 
-/* The same of 32 numbers that are all there, to where they are read soon. */
-static inline void interleave_lines(const mb_bf16 *even, const mb_bf16 *odd, uint32_t *restrict pairs) {
+/* The same of 32 numbers that are all there. */
+static inline void interleave_lines(const mb_bf16_factor *f, const mb_bf16 *even, const mb_bf16 *odd,
+                                    uint32_t *restrict pairs) {
     mb_lanes16 made[2];
     mb_interleave32(even, odd, made);
-    mb_store16(pairs, &made[0]);
-    mb_store16(pairs + HALF, &made[1]);
+    put_line(f, pairs, &made[0]);
+    put_line(f, pairs + HALF, &made[1]);
 }
 
 /* 32 x 32 numbers of memory -> 16 x 32 pairs. */
 static void interleave(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                        uint32_t *pairs) {
-    if (n_rows == BLOCK && n_columns == BLOCK && !f->is_real && !f->read_later) { /* as almost always: half the time */
+    if (n_rows == BLOCK && n_columns == BLOCK && !f->is_real) { /* as almost always: half the time */
         const mb_bf16 *from = (const mb_bf16 *)f->data + row * f->stride + column;
         for (int64_t i = 0; i < HALF; i++) {
-            interleave_lines(from + 2 * i * f->stride, from + (2 * i + 1) * f->stride, pairs + i * BLOCK);
+            interleave_lines(f, from + 2 * i * f->stride, from + (2 * i + 1) * f->stride, pairs + i * BLOCK);
         }
         return;
     }
@@ -86,11 +87,19 @@ static void interleave(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int
 /* 32 rows of memory of 16 pairs each -> 16 rows of 32 pairs. */
 static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                             uint32_t *pairs) {
+    const bool whole = n_rows == BLOCK && n_columns == BLOCK && !f->is_real;
     mb_bf16 scratch[BLOCK];
     for (int64_t half = 0; half < BLOCK; half += HALF) {
         mb_lanes16 r[HALF];
-        for (int64_t i = 0; i < HALF; i++) {
-            mb_load16(&r[i], half + i < n_rows ? row_of(f, row + half + i, column, n_columns, scratch) : zeros);
+        if (whole) {
+            const mb_bf16 *from = (const mb_bf16 *)f->data + (row + half) * f->stride + column;
+            for (int64_t i = 0; i < HALF; i++) {
+                mb_load16(&r[i], from + i * f->stride);
+            }
+        } else {
+            for (int64_t i = 0; i < HALF; i++) {
+                mb_load16(&r[i], half + i < n_rows ? row_of(f, row + half + i, column, n_columns, scratch) : zeros);
+            }
         }
         mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
@@ -116,12 +125,12 @@ static void pack_panel(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t co
 /* A B that lies in memory as it is, two rows at a time from end to end: panel by panel, each line of a row would be a miss of
  * its own (x of a dW that comes from memory: 0.39 ns a number; this: 0.1). */
 static void pack_rows(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t depth, mb_bf16 *packed) {
-    const int64_t whole = !b->is_real && !b->read_later ? n / BLOCK * BLOCK : 0;
+    const int64_t whole = !b->is_real ? n / BLOCK * BLOCK : 0;
     for (int64_t row = 0; row < mb_bf16_padded(k); row += 2) {
         int64_t column = 0;
         for (; row + 1 < k && column < whole; column += BLOCK) {
             const mb_bf16 *even = (const mb_bf16 *)b->data + row * b->stride + column;
-            interleave_lines(even, even + b->stride, (uint32_t *)(void *)(packed + column * depth + row * BLOCK));
+            interleave_lines(b, even, even + b->stride, (uint32_t *)(void *)(packed + column * depth + row * BLOCK));
         }
         for (; column < n; column += BLOCK) {
             const int64_t n_columns = n - column < BLOCK ? n - column : BLOCK;

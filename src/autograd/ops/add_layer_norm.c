@@ -5,6 +5,7 @@
 #include "autograd/ops/block_sums.h"
 #include "tensor/dropout_mask.h"
 #include "tensor/rows.h"
+#include "tensor/sums.h"
 #include "tensor/vmath.h"
 
 /* Residual, dropout and LayerNorm (Ba et al. 2016) in one pass over each row:
@@ -27,20 +28,10 @@ typedef struct layer_norm_saved {
 enum { ROW_BLOCK = 64 };
 
 /* Returns 1 / sqrt(var + epsilon). */
-static mb_real row_statistics(const mb_real *restrict z, int64_t width, double epsilon, mb_real *mean_out) {
-    mb_real sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < width; j++) {
-        sum += z[j];
-    }
-    mb_real mean = sum / (mb_real)width;
-#pragma omp simd reduction(+ : squares)
-    for (int64_t j = 0; j < width; j++) {
-        mb_real centred = z[j] - mean;
-        squares += centred * centred;
-    }
+static mb_real row_statistics(const mb_real *z, int64_t width, double epsilon, mb_real *mean_out) {
+    const mb_real mean = mb_sum(z, width) / (mb_real)width;
     *mean_out = mean;
-    return 1 / mb_sqrt(squares / (mb_real)width + (mb_real)epsilon);
+    return 1 / mb_sqrt(mb_sum_of_squares(z, width, mean) / (mb_real)width + (mb_real)epsilon);
 }
 
 /* xhat may be z itself. */
@@ -96,24 +87,21 @@ typedef struct row_scale {
     mb_real mean, rstd;
 } row_scale;
 
-/* Turns dy of one row into dz; adds the row's share of dgamma and dbeta. */
+/* Turns dy of one row into dz; adds the row's share of dgamma and dbeta. `xhat`: scratch, a row. */
 static void backward_row(mb_real *restrict dy, const mb_real *restrict z, row_scale saved, const mb_real *restrict gamma,
-                         mb_real rstd, int64_t width, mb_real *restrict dgamma, mb_real *restrict dbeta) {
-    mb_real mean_g = 0, mean_gx = 0;
-#pragma omp simd reduction(+ : mean_g, mean_gx)
-    for (int64_t j = 0; j < width; j++) {
-        mb_real g = dy[j] * gamma[j], xhat = (z[j] - saved.mean) * saved.rstd;
-        mean_g += g;
-        mean_gx += g * xhat;
-        dgamma[j] += dy[j] * xhat;
-        dbeta[j] += dy[j];
-    }
-    mean_g /= (mb_real)width;
-    mean_gx /= (mb_real)width;
+                         mb_real rstd, int64_t width, mb_real *restrict dgamma, mb_real *restrict dbeta,
+                         mb_real *restrict xhat) {
 #pragma omp simd
     for (int64_t j = 0; j < width; j++) {
-        mb_real xhat = (z[j] - saved.mean) * saved.rstd;
-        dy[j] = rstd * (dy[j] * gamma[j] - mean_g - xhat * mean_gx);
+        xhat[j] = (z[j] - saved.mean) * saved.rstd;
+        dgamma[j] += dy[j] * xhat[j];
+        dbeta[j] += dy[j];
+        dy[j] *= gamma[j]; /* g */
+    }
+    const mb_real mean_g = mb_sum(dy, width) / (mb_real)width, mean_gx = mb_dot(dy, xhat, width) / (mb_real)width;
+#pragma omp simd
+    for (int64_t j = 0; j < width; j++) {
+        dy[j] = rstd * (dy[j] - mean_g - xhat[j] * mean_gx);
     }
 }
 
@@ -124,7 +112,7 @@ typedef struct layer_norm_grads {
     mb_real x_beta, residual_beta;
 } layer_norm_grads;
 
-enum { BACKWARD_ROWS = 3, FORWARD_ROWS = 4 }; /* of scratch */
+enum { BACKWARD_ROWS = 4, FORWARD_ROWS = 4 }; /* of scratch */
 
 static void backward_block(const layer_norm_saved *saved, const layer_norm_grads *grads, const mb_real *gamma, int64_t begin,
                            int64_t end, int64_t width, mb_real *sums, mb_real *scratch) {
@@ -136,7 +124,7 @@ static void backward_block(const layer_norm_saved *saved, const layer_norm_grads
         if (dy != row) {
             memcpy(row, dy, (size_t)width * sizeof *row);
         }
-        backward_row(row, z, scale, gamma, saved->rstd[i], width, sums, sums + width);
+        backward_row(row, z, scale, gamma, saved->rstd[i], width, sums, sums + width, scratch + 3 * width);
         if (grads->dsum.data != NULL) { /* sum = z */
             const mb_real *dsum = mb_rows_read(&grads->dsum, i, scratch + 2 * width);
             add_row(row, dsum, width);

@@ -3,6 +3,7 @@
 #include "autograd/ops.h"
 #include "autograd/ops/attention_scratch.h"
 #include "tensor/gemm_bf16.h"
+#include "tensor/sums.h"
 #include "tensor/vmath.h"
 
 /* Scaled dot-product attention inside each packed sequence (Vaswani et al. 2017, section 3.2). For one head of one sequence:
@@ -11,8 +12,9 @@
  *
  *   dV = R^T dO     dR = dO V^T     dP = mask * dR     dS = P (dP - rowsum(P dP))     dQ = scale dS K     dK = scale dS^T Q
  *
- * P is not stored: forward keeps each row's log-sum-exp and backward makes P again from Q and K (Dao et al. 2022, section 3.1).
- * The work is cut by (sequence, head); inside, queries go in blocks, so scratch is a block's rows of S and not T x T.
+ * P is not stored: forward keeps each row's maximum and sum, and backward makes P again from Q and K (Dao et al. 2022,
+ * section 3.1). The work is cut by (sequence, head); inside, queries go in blocks, so scratch is a block's rows of S and not T
+ * x T.
  *
  * Local attention (Beltagy et al. 2020, section 3.1): a block of queries is multiplied by the keys that any of them reaches,
  * and each row's softmax runs over its own; the rest of the row is 0.
@@ -79,15 +81,15 @@ static uint32_t mask_row(const head_view *v, int64_t query) {
     return (uint32_t)(v->head * v->n_tokens + v->start + query);
 }
 
-/* One row of S to P, in place; returns log sum exp S. The row is filled up to `padded` numbers, a multiple of a vector's, as
+/* One row of S to P, in place. The row is filled up to `padded` numbers, a multiple of a vector's, as
  * the last few of a row would take as long as all before them: with what changes no sum, and as a probability is not yet a
  * denormal. */
-static mb_real softmax_row(mb_real *restrict s, int64_t n, int64_t padded) {
+static mb_softmax_row softmax_row(mb_real *restrict s, int64_t n, int64_t padded) {
     const mb_real far_below = 50;
     for (int64_t j = n; j < padded; j++) {
         s[j] = s[0];
     }
-    mb_real max = s[0], sum = 0;
+    mb_real max = s[0];
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < padded; j++) {
         max = s[j] > max ? s[j] : max;
@@ -95,17 +97,16 @@ static mb_real softmax_row(mb_real *restrict s, int64_t n, int64_t padded) {
     for (int64_t j = n; j < padded; j++) {
         s[j] = max - far_below;
     }
-#pragma omp simd reduction(+ : sum)
+#pragma omp simd
     for (int64_t j = 0; j < padded; j++) {
         s[j] = mb_exp(s[j] - max);
-        sum += s[j];
     }
-    mb_real inverse = 1 / sum;
+    const mb_real inverse = 1 / mb_sum(s, padded);
 #pragma omp simd
     for (int64_t j = 0; j < padded; j++) {
         s[j] *= inverse;
     }
-    return max + (mb_real)log((double)sum);
+    return (mb_softmax_row){max, inverse};
 }
 
 /* out = x turned by `sign` times the angles of its position; out may be x. */
@@ -171,10 +172,10 @@ static void forward_head(const mb_attention_saved *saved, const head_view *v, vo
             columns seen = columns_of(saved, &b, i);
             const int64_t n_seen = seen.end - seen.begin;
             seen.end = saved->options.is_local ? seen.end : stride;
-            mb_real log_sum_exp = softmax_row(row + seen.begin, n_seen, seen.end - seen.begin);
+            const mb_softmax_row made = softmax_row(row + seen.begin, n_seen, seen.end - seen.begin);
             clear_other_columns(row, seen, stride);
-            if (saved->log_sum_exp != NULL) {
-                saved->log_sum_exp[v->head * v->n_tokens + v->start + first + i] = log_sum_exp;
+            if (saved->softmax != NULL) {
+                saved->softmax[v->head * v->n_tokens + v->start + first + i] = made;
             }
             if (saved->drops) {
                 mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
@@ -205,27 +206,23 @@ static void undrop_row(mb_part r, mb_real scale, int64_t n, mb_real *restrict d)
 
 /* From dP to scale-free dS, in place, given P. */
 static void softmax_backward_row(const mb_real *restrict p, mb_real *restrict d, int64_t n) {
-    mb_real dot = 0;
-#pragma omp simd reduction(+ : dot)
-    for (int64_t j = 0; j < n; j++) {
-        dot += p[j] * d[j];
-    }
+    const mb_real dot = mb_dot(p, d, n);
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         d[j] = p[j] * (d[j] - dot);
     }
 }
 
-/* P = exp(S - logsumexp) of a block, and R = dropout(P). */
+/* P of a block, and R = dropout(P). */
 static void probabilities_again(const mb_attention_saved *saved, const head_view *v, const query_block *b,
                                 const mb_attention_scratch *mine) {
     for (int64_t i = 0; i < b->n; i++) {
         mb_real *row = mine->p + i * b->n_keys;
         const columns seen = columns_of(saved, b, i);
-        mb_real log_sum_exp = saved->log_sum_exp[v->head * v->n_tokens + v->start + b->first + i];
+        const mb_softmax_row made = saved->softmax[v->head * v->n_tokens + v->start + b->first + i];
 #pragma omp simd
         for (int64_t j = seen.begin; j < seen.end; j++) {
-            row[j] = mb_exp(row[j] - log_sum_exp);
+            row[j] = mb_exp(row[j] - made.max) * made.inverse_sum;
         }
         clear_other_columns(row, seen, b->n_keys);
         mb_real *dropped = mine->d + i * b->n_keys; /* where d is not yet */
@@ -391,7 +388,7 @@ mb_tensor *mb_attention(mb_tape *tape, mb_tensor *qkv, const mb_sequences *seque
     mb_node *node = mb_tape_append(tape, &attention_op, y, &qkv, 1);
     if (node != NULL) {
         node->saved = saved;
-        saved->log_sum_exp = mb_tape_alloc(tape, (size_t)(options->n_heads * qkv->dims[0]), sizeof(mb_real));
+        saved->softmax = mb_tape_alloc(tape, (size_t)(options->n_heads * qkv->dims[0]), sizeof *saved->softmax);
     }
     const mb_arena_mark mark = mb_tape_scratch_mark(tape);
     mb_attention_plan plan;

@@ -6,11 +6,16 @@
 #include "tensor/dropout_mask.h"
 #include "tensor/rows.h"
 
+/* P = exp(S - max) inverse_sum, of a row. */
+typedef struct mb_softmax_row {
+    mb_real max, inverse_sum;
+} mb_softmax_row;
+
 typedef struct mb_attention_saved {
     mb_sequences sequences;
     mb_attention_options options;
-    int64_t width, block; /* queries go in blocks */
-    mb_real *log_sum_exp; /* (A,N) */
+    int64_t width, block;    /* queries go in blocks */
+    mb_softmax_row *softmax; /* (A,N) */
     mb_dropout_site site;
     bool drops;
     mb_dtype dtype; /* of qkv, the context and their gradients */

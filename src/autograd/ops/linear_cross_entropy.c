@@ -5,6 +5,7 @@
 #include "autograd/ops/linear_cross_entropy.h"
 #include "tensor/gemm_packed.h"
 #include "tensor/rows.h"
+#include "tensor/sums.h"
 #include "tensor/vmath.h"
 
 /* The masked-LM output layer: logits = x W^T + b over the whole vocabulary, then scale * sum of cross entropies.
@@ -144,14 +145,13 @@ static void slice_dlogits(const chunk *c, int64_t row, int64_t n_rows, int64_t p
         factors[j] = p->scale * mb_exp(tokens[j].max - c->log_sum[first + j]);
     }
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real *restrict at = logits + i * MB_PANEL, sum = 0;
-#pragma omp simd reduction(+ : sum)
+        mb_real *restrict at = logits + i * MB_PANEL;
+#pragma omp simd
         for (int j = 0; j < MB_PANEL; j++) {
             at[j] *= factors[j];
-            sum += at[j];
         }
         if (p->dbias != NULL) {
-            p->dbias[row + i] += sum;
+            p->dbias[row + i] += mb_sum(at, MB_PANEL);
         }
     }
     for (int64_t j = 0; j < n; j++) {

@@ -1,6 +1,7 @@
 #include "autograd/ops/linear_cross_entropy.h"
 
 #include "autograd/ops/packed_weight.h"
+#include "tensor/sums.h"
 #include "tensor/vmath.h"
 
 /* By slices of the vocabulary, so that what belongs to one stays in the second-level cache:
@@ -94,21 +95,20 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
     const int64_t width = column + BLOCK;
     for (int64_t i = 0; i < n_rows; i++) {
         const float *restrict logits = s->logits + i * SLICE;
-        float max = logits[0], sum = 0;
+        float max = logits[0];
 #pragma omp simd reduction(max : max)
         for (int64_t j = 0; j < width; j++) {
             max = logits[j] > max ? logits[j] : max;
         }
         mb_real e[SLICE];
-#pragma omp simd reduction(+ : sum)
+#pragma omp simd
         for (int64_t j = 0; j < width; j++) {
             e[j] = mb_exp((mb_real)(logits[j] - max));
-            sum += (float)e[j];
         }
         if (s->exponentials != NULL) {
             mb_bf16_write(e, width, s->exponentials + (row + i) * SLICE);
         }
-        s->c->slices[s->slice * s->c->n_rows + row + i] = (slice_row){max, sum};
+        s->c->slices[s->slice * s->c->n_rows + row + i] = (slice_row){max, (float)mb_sum(e, width)};
         const int64_t target = target_of(s->c, s->slice, row + i);
         if (target >= 0) {
             s->c->target_logits[row + i] = logits[target];
