@@ -9,7 +9,7 @@
 enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2 };
 
 /* How much of A and of B a thread works on at a time: they stay in a second-level cache of 1 MB. */
-enum { ROW_GROUP = 256, SMALL_GROUP = 64, B_ELEMENTS = 128 << 10, K_SCRATCH = 1024, K_BLOCK = 512 };
+enum { ROW_GROUP = 256, SMALL_GROUP = 64, B_ELEMENTS = 128 << 10, K_SCRATCH = 512, K_DEEP_SCRATCH = 4096 };
 
 int64_t mb_bf16_padded(int64_t k) {
     return (k + BLOCK - 1) / BLOCK * BLOCK;
@@ -225,25 +225,35 @@ static void multiply_lines(const product *p, mb_bf16_lines lines, int64_t row, i
     }
 }
 
-/* The same by way of a copy. A function of its own: 64 kB of stack are not free where each page of them is probed. */
-__attribute__((noinline)) static void multiply_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
-    alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
+/* The same by way of a copy in `scratch`, 32 rows of at most `most` columns. */
+static inline void multiply_copied(const product *p, int64_t row, int64_t first, int64_t end, mb_bf16 *scratch, int64_t most) {
     alignas(64) float sums[BLOCK * BLOCK];
     const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
-    if (p->padded_k <= K_SCRATCH) {
+    if (p->padded_k <= most) {
         unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, BLOCK, scratch);
         multiply_lines(p, (mb_bf16_lines){scratch, p->padded_k, BLOCK}, row, first, end);
         return;
     }
     for (int64_t column = first; column < end; column += BLOCK) {
         const mb_bf16 *panel = p->b.data + column * p->b.depth;
-        for (int64_t q = 0; q < p->padded_k; q += K_SCRATCH) {
-            const int64_t depth = p->padded_k - q < K_SCRATCH ? p->padded_k - q : K_SCRATCH;
-            unfold_rows(p->a, p->m, p->k, row, q, depth, K_SCRATCH, BLOCK, scratch);
-            p->kernel->block(depth, (mb_bf16_lines){scratch, K_SCRATCH, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums);
+        for (int64_t q = 0; q < p->padded_k; q += most) {
+            const int64_t depth = p->padded_k - q < most ? p->padded_k - q : most;
+            unfold_rows(p->a, p->m, p->k, row, q, depth, most, BLOCK, scratch);
+            p->kernel->block(depth, (mb_bf16_lines){scratch, most, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums);
         }
         put_block(p, sums, row, column);
     }
+}
+
+/* Functions of their own: kilobytes of stack are not free where each page of them is probed. */
+__attribute__((noinline)) static void multiply_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
+    alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
+    multiply_copied(p, row, first, end, scratch, K_SCRATCH);
+}
+
+__attribute__((noinline)) static void multiply_deep_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
+    alignas(64) mb_bf16 scratch[BLOCK * K_DEEP_SCRATCH];
+    multiply_copied(p, row, first, end, scratch, K_DEEP_SCRATCH);
 }
 
 static void multiply_row_block(const product *p, int64_t row, int64_t first, int64_t end) {
@@ -253,8 +263,10 @@ static void multiply_row_block(const product *p, int64_t row, int64_t first, int
         multiply_lines(p, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
     } else if (!a->transposed && !a->is_real && (a->is_padded || (p->k == p->padded_k && p->m - row >= BLOCK))) {
         multiply_lines(p, (mb_bf16_lines){from, a->stride, BLOCK}, row, first, end);
-    } else {
+    } else if (p->padded_k <= K_SCRATCH) {
         multiply_unfolded(p, row, first, end);
+    } else {
+        multiply_deep_unfolded(p, row, first, end);
     }
 }
 

@@ -46,6 +46,24 @@ static inline void mb_rows_put(const mb_rows *m, int64_t i, const mb_real *row) 
     }
 }
 
+/* to += row i; `to` is no row of the matrix. */
+static inline void mb_rows_add_to(const mb_rows *m, int64_t i, mb_real *restrict to) {
+    const int64_t n = m->width;
+    if (m->dtype == MB_BF16) {
+        const mb_bf16 *restrict from = (const mb_bf16 *)mb_rows_at(m, i);
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            to[j] += (mb_real)mb_bf16_to_float(from[j]);
+        }
+    } else {
+        const mb_real *restrict from = (const mb_real *)mb_rows_at(m, i);
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            to[j] += from[j];
+        }
+    }
+}
+
 /* Row i = from, or += from where beta is 1. */
 static inline void mb_rows_add(const mb_rows *m, int64_t i, mb_real beta, const mb_real *from) {
     const int64_t n = m->width;

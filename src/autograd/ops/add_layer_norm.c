@@ -34,51 +34,37 @@ static mb_real row_statistics(const mb_real *z, int64_t width, double epsilon, m
     return 1 / mb_sqrt(mb_sum_of_squares(z, width, mean) / (mb_real)width + (mb_real)epsilon);
 }
 
-/* xhat may be z itself. */
-static void normalize_row(const mb_real *z, int64_t width, mb_real mean, mb_real rstd, mb_real *xhat) {
-#pragma omp simd
-    for (int64_t j = 0; j < width; j++) {
-        xhat[j] = (z[j] - mean) * rstd;
-    }
-}
-
-/* y may be xhat itself; b may be NULL. */
-static void scale_row(const mb_real *xhat, const mb_real *g, const mb_real *b, int64_t width, mb_real *y) {
+/* xhat may be z itself or y; b may be NULL. */
+static void normalize_row(const mb_real *z, int64_t width, mb_real mean, mb_real rstd, const mb_real *g, const mb_real *b,
+                          mb_real *xhat, mb_real *y) {
     if (b == NULL) {
 #pragma omp simd
         for (int64_t j = 0; j < width; j++) {
-            y[j] = xhat[j] * g[j];
+            const mb_real normalized = (z[j] - mean) * rstd;
+            xhat[j] = normalized;
+            y[j] = normalized * g[j];
         }
     } else {
 #pragma omp simd
         for (int64_t j = 0; j < width; j++) {
-            y[j] = xhat[j] * g[j] + b[j];
+            const mb_real normalized = (z[j] - mean) * rstd;
+            xhat[j] = normalized;
+            y[j] = normalized * g[j] + b[j];
         }
     }
 }
 
-static void residual_row(const layer_norm_saved *saved, int64_t i, int64_t width, const mb_real *x, const mb_real *residual,
+/* z = residual + dropout(x) of row i. `residual` may be no matrix. */
+static void residual_row(const layer_norm_saved *saved, int64_t i, const mb_rows *x, const mb_rows *residual, mb_real *scratch,
                          mb_real *z) {
+    const mb_real *from = mb_rows_read(x, i, saved->drops ? scratch : z);
     if (saved->drops) {
-        mb_dropout_row(&saved->site, (uint32_t)i, width, x, z);
-        x = z;
+        mb_dropout_row(&saved->site, (uint32_t)i, x->width, from, z);
+    } else if (from != z) {
+        memcpy(z, from, (size_t)x->width * sizeof *z);
     }
-    if (residual == NULL) {
-        for (int64_t j = 0; j < width; j++) {
-            z[j] = x[j];
-        }
-    } else {
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            z[j] = x[j] + residual[j];
-        }
-    }
-}
-
-static void add_row(mb_real *restrict to, const mb_real *restrict from, int64_t n) {
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++) {
-        to[j] += from[j];
+    if (residual->data != NULL) {
+        mb_rows_add_to(residual, i, z);
     }
 }
 
@@ -112,7 +98,7 @@ typedef struct layer_norm_grads {
     mb_real x_beta, residual_beta;
 } layer_norm_grads;
 
-enum { BACKWARD_ROWS = 4, FORWARD_ROWS = 4 }; /* of scratch */
+enum { BACKWARD_ROWS = 3, FORWARD_ROWS = 3 }; /* of scratch */
 
 static void backward_block(const layer_norm_saved *saved, const layer_norm_grads *grads, const mb_real *gamma, int64_t begin,
                            int64_t end, int64_t width, mb_real *sums, mb_real *scratch) {
@@ -124,10 +110,9 @@ static void backward_block(const layer_norm_saved *saved, const layer_norm_grads
         if (dy != row) {
             memcpy(row, dy, (size_t)width * sizeof *row);
         }
-        backward_row(row, z, scale, gamma, saved->rstd[i], width, sums, sums + width, scratch + 3 * width);
+        backward_row(row, z, scale, gamma, saved->rstd[i], width, sums, sums + width, scratch + 2 * width);
         if (grads->dsum.data != NULL) { /* sum = z */
-            const mb_real *dsum = mb_rows_read(&grads->dsum, i, scratch + 2 * width);
-            add_row(row, dsum, width);
+            mb_rows_add_to(&grads->dsum, i, row);
         }
         if (grads->dresidual.data != NULL) { /* z = residual + ... */
             mb_rows_add(&grads->dresidual, i, grads->residual_beta, row);
@@ -224,8 +209,7 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
     for (int64_t i = 0; i < n_rows; i++) {
         mb_real *mine = mb_tape_my_rows(scratch, FORWARD_ROWS, width), mean;
         mb_real *z = mb_rows_place(&saved->z, i, mine), *y_row = mb_rows_place(&out, i, mine + width);
-        residual_row(saved, i, width, mb_rows_read(&in, i, mine + 2 * width),
-                     skip.data == NULL ? NULL : mb_rows_read(&skip, i, mine + 3 * width), z);
+        residual_row(saved, i, &in, &skip, mine + 2 * width, z);
         mb_real rstd = row_statistics(z, width, epsilon, &mean);
         if (saved->rstd != NULL) {
             saved->rstd[i] = rstd;
@@ -233,12 +217,11 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
         if (saved->mean != NULL) {
             saved->mean[i] = mean;
         }
-        mb_real *xhat = sum != NULL ? y_row : z; /* z stays where it is an output */
-        normalize_row(z, width, mean, rstd, xhat);
+        /* z stays where it is an output; else xhat takes its place, to be saved */
+        normalize_row(z, width, mean, rstd, g, b, sum != NULL ? y_row : z, y_row);
         if (node != NULL || sum != NULL) {
             mb_rows_put(&saved->z, i, z);
         }
-        scale_row(xhat, g, b, width, y_row);
         mb_rows_put(&out, i, y_row);
     }
     return mb_tape_end(tape, node, y);

@@ -72,8 +72,12 @@ static columns columns_of(const mb_attention_saved *saved, const query_block *b,
 }
 
 static void clear_other_columns(mb_real *row, columns seen, int64_t n_keys) {
-    memset(row, 0, (size_t)seen.begin * sizeof *row);
-    memset(row + seen.end, 0, (size_t)(n_keys - seen.end) * sizeof *row);
+    if (seen.begin > 0) {
+        memset(row, 0, (size_t)seen.begin * sizeof *row);
+    }
+    if (seen.end < n_keys) {
+        memset(row + seen.end, 0, (size_t)(n_keys - seen.end) * sizeof *row);
+    }
 }
 
 /* Row number for the dropout mask: unique for (head, query token). */
@@ -81,10 +85,12 @@ static uint32_t mask_row(const head_view *v, int64_t query) {
     return (uint32_t)(v->head * v->n_tokens + v->start + query);
 }
 
-/* One row of S to P, in place. The row is filled up to `padded` numbers, a multiple of a vector's, as
- * the last few of a row would take as long as all before them: with what changes no sum, and as a probability is not yet a
- * denormal. */
-static mb_softmax_row softmax_row(mb_real *restrict s, int64_t n, int64_t padded) {
+/* A row of S becomes one of P in three steps, each over a few rows: one row alone has to wait for its maximum and then for its
+ * sum. It is filled up to `padded` numbers, a multiple of a vector's, as the last few of a row would take as long as all before
+ * them: with what changes no maximum, and then with what changes no sum and as a probability is not yet a denormal. */
+enum { SOFTMAX_ROWS = 16 };
+
+static mb_real largest_of_row(mb_real *restrict s, int64_t n, int64_t padded) {
     const mb_real far_below = 50;
     for (int64_t j = n; j < padded; j++) {
         s[j] = s[0];
@@ -97,16 +103,23 @@ static mb_softmax_row softmax_row(mb_real *restrict s, int64_t n, int64_t padded
     for (int64_t j = n; j < padded; j++) {
         s[j] = max - far_below;
     }
+    return max;
+}
+
+/* Returns 1 / their sum. */
+static mb_real exponentials_of_row(mb_real *restrict s, int64_t n, mb_real max) {
 #pragma omp simd
-    for (int64_t j = 0; j < padded; j++) {
+    for (int64_t j = 0; j < n; j++) {
         s[j] = mb_exp(s[j] - max);
     }
-    const mb_real inverse = 1 / mb_sum(s, padded);
+    return 1 / mb_sum(s, n);
+}
+
+static void scale_row(mb_real *restrict s, int64_t n, mb_real factor) {
 #pragma omp simd
-    for (int64_t j = 0; j < padded; j++) {
-        s[j] *= inverse;
+    for (int64_t j = 0; j < n; j++) {
+        s[j] *= factor;
     }
-    return (mb_softmax_row){max, inverse};
 }
 
 /* out = x turned by `sign` times the angles of its position; out may be x. */
@@ -143,6 +156,15 @@ static mb_part head_of_context(void *context, mb_dtype dtype, const head_view *v
     return mb_part_at((mb_part){.data = context, .stride = v->width, .dtype = dtype}, v->start, v->head * v->size);
 }
 
+/* A block's rows of a (N,...) matrix as a product's first factor: what is read beyond them is the next sequences', which must
+ * be there; it becomes rows that nobody takes. */
+static mb_part rows_of_queries(mb_part rows, const head_view *v, const query_block *b) {
+    mb_part part = mb_part_at(rows, b->first, 0);
+    part.is_padded = part.dtype == MB_BF16 && v->size == mb_bf16_padded(v->size) &&
+                     v->start + b->first + mb_bf16_padded(b->n) <= v->n_tokens;
+    return part;
+}
+
 /* The first rows of a scratch, each of the block's keys. */
 static mb_part rows_of_block(mb_part rows, const query_block *b) {
     return (mb_part){.data = rows.data, .stride = b->n_keys, .dtype = rows.dtype};
@@ -152,6 +174,32 @@ static mb_part rows_of_block(mb_part rows, const query_block *b) {
 static void round_row(const mb_real *row, int64_t n, mb_part out) {
     if (out.dtype == MB_BF16) {
         mb_bf16_write(row, n, out.data);
+    }
+}
+
+/* S of rows [begin, end) of a block, at most SOFTMAX_ROWS, to P, in place; what backward needs to make P again is kept. */
+static void probabilities(const mb_attention_saved *saved, const head_view *v, const query_block *b, int64_t begin, int64_t end,
+                          mb_real *p, int64_t stride) {
+    mb_softmax_row made[SOFTMAX_ROWS];
+    columns seen[SOFTMAX_ROWS];
+    const int64_t n = end - begin;
+    for (int64_t i = 0; i < n; i++) {
+        seen[i] = columns_of(saved, b, begin + i);
+        const int64_t n_seen = seen[i].end - seen[i].begin;
+        seen[i].end = saved->options.is_local ? seen[i].end : stride;
+        made[i].max = largest_of_row(p + (begin + i) * stride + seen[i].begin, n_seen, seen[i].end - seen[i].begin);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        mb_real *row = p + (begin + i) * stride + seen[i].begin;
+        made[i].inverse_sum = exponentials_of_row(row, seen[i].end - seen[i].begin, made[i].max);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        mb_real *row = p + (begin + i) * stride;
+        scale_row(row + seen[i].begin, seen[i].end - seen[i].begin, made[i].inverse_sum);
+        clear_other_columns(row, seen[i], stride);
+    }
+    if (saved->softmax != NULL) {
+        memcpy(saved->softmax + v->head * v->n_tokens + v->start + b->first + begin, made, (size_t)n * sizeof *made);
     }
 }
 
@@ -165,22 +213,18 @@ static void forward_head(const mb_attention_saved *saved, const head_view *v, vo
         const query_block b = block_at(saved, v->length, first);
         const int64_t stride = mb_bf16_padded(b.n_keys);
         const mb_part r = {.data = mine->r.data, .stride = stride, .dtype = mine->r.dtype, .is_padded = true};
-        mb_attention_multiply(mine, false, true, b.n, b.n_keys, v->size, scale, mb_part_at(q, first, 0),
+        mb_attention_multiply(mine, false, true, b.n, b.n_keys, v->size, scale, rows_of_queries(q, v, &b),
                               mb_part_at(k, b.first_key, 0), false, mb_real_part(mine->p, stride));
-        for (int64_t i = 0; i < b.n; i++) {
-            mb_real *row = mine->p + i * stride;
-            columns seen = columns_of(saved, &b, i);
-            const int64_t n_seen = seen.end - seen.begin;
-            seen.end = saved->options.is_local ? seen.end : stride;
-            const mb_softmax_row made = softmax_row(row + seen.begin, n_seen, seen.end - seen.begin);
-            clear_other_columns(row, seen, stride);
-            if (saved->softmax != NULL) {
-                saved->softmax[v->head * v->n_tokens + v->start + first + i] = made;
+        for (int64_t begin = 0; begin < b.n; begin += SOFTMAX_ROWS) {
+            const int64_t end = b.n - begin < SOFTMAX_ROWS ? b.n : begin + SOFTMAX_ROWS;
+            probabilities(saved, v, &b, begin, end, mine->p, stride);
+            for (int64_t i = begin; i < end; i++) {
+                mb_real *row = mine->p + i * stride;
+                if (saved->drops) {
+                    mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
+                }
+                round_row(row, stride, mb_part_at(r, i, 0));
             }
-            if (saved->drops) {
-                mb_dropout_row(&saved->site, mask_row(v, first + i), b.n_keys, row, row);
-            }
-            round_row(row, stride, mb_part_at(r, i, 0));
         }
         mb_attention_multiply(mine, false, false, b.n, v->size, b.n_keys, 1, r, mb_part_at(value, b.first_key, 0), false,
                               mb_part_at(out, first, 0));
@@ -296,7 +340,7 @@ static void backward_head(const mb_attention_saved *saved, const head_view *v, v
     for (int64_t first = 0; first < v->length; first += saved->block) {
         const query_block b = block_at(saved, v->length, first);
         const bool adds = saved->options.is_local || first > 0 || sums.beta != 0;
-        const mb_part dout = mb_part_at(dcontext_head, first, 0), block_q = mb_part_at(q, first, 0),
+        const mb_part dout = rows_of_queries(dcontext_head, v, &b), block_q = rows_of_queries(q, v, &b),
                       block_k = mb_part_at(k, b.first_key, 0);
         mb_attention_multiply(mine, false, true, b.n, b.n_keys, v->size, scale, block_q, block_k, false,
                               mb_real_part(mine->p, b.n_keys));

@@ -16,11 +16,12 @@ typedef struct forward_context {
     int64_t width;
 } forward_context;
 
-static void finish_block(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const forward_context *c = context;
+/* n: n_columns, and where they are a whole block a constant to the compiler. */
+static inline void finish_columns(const forward_context *c, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                  int64_t n) {
     mb_real z[BLOCK * BLOCK], slope[BLOCK * BLOCK], bias[BLOCK] = {0};
     if (c->bias != NULL) {
-        memcpy(bias, c->bias + column, (size_t)n_columns * sizeof *bias);
+        memcpy(bias, c->bias + column, (size_t)n * sizeof *bias);
     }
     for (int64_t i = 0; i < n_rows; i++) {
 #pragma omp simd
@@ -29,14 +30,22 @@ static void finish_block(void *context, const float *sums, int64_t row, int64_t 
         }
     }
     mb_activate(c->activation, z, c->derivative == NULL ? NULL : slope, n_rows * BLOCK);
+    mb_bf16 *y = c->y + row * c->width + column;
     for (int64_t i = 0; i < n_rows; i++) {
-        const int64_t at = (row + i) * c->width + column;
-        mb_bf16_write(z + i * BLOCK, n_columns, c->y + at);
-        if (c->derivative != NULL) {
-            mb_bf16 rounded[BLOCK];
-            mb_bf16_write(slope + i * BLOCK, n_columns, rounded);
-            mb_stream_copy(c->derivative + at, rounded, (size_t)n_columns * sizeof *rounded);
-        }
+        mb_bf16_write(z + i * BLOCK, n, y + i * c->width);
+    }
+    for (int64_t i = 0; c->derivative != NULL && i < n_rows; i++) {
+        mb_bf16 rounded[BLOCK];
+        mb_bf16_write(slope + i * BLOCK, n, rounded);
+        mb_stream_copy(c->derivative + (row + i) * c->width + column, rounded, (size_t)n * sizeof *rounded);
+    }
+}
+
+static void finish_block(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    if (n_columns == BLOCK) {
+        finish_columns(context, sums, row, n_rows, column, BLOCK);
+    } else {
+        finish_columns(context, sums, row, n_rows, column, n_columns);
     }
 }
 

@@ -87,6 +87,30 @@ static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
     return target >= 0 && target < slice_width(c, slice) ? target : -1;
 }
 
+/* Of row `i` of the collected block, which is row `row` of the chunk. `width`: a constant to the compiler where the slice is a
+ * whole one. */
+static inline void row_statistics(const slice_context *s, int64_t i, int64_t row, int64_t width) {
+    const float *restrict logits = s->logits + i * SLICE;
+    float max = logits[0];
+#pragma omp simd reduction(max : max)
+    for (int64_t j = 0; j < width; j++) {
+        max = logits[j] > max ? logits[j] : max;
+    }
+    mb_real e[SLICE];
+#pragma omp simd
+    for (int64_t j = 0; j < width; j++) {
+        e[j] = mb_exp((mb_real)(logits[j] - max));
+    }
+    if (s->exponentials != NULL) {
+        mb_bf16_write(e, width, s->exponentials + row * SLICE);
+    }
+    s->c->slices[s->slice * s->c->n_rows + row] = (slice_row){max, (float)mb_sum(e, width)};
+    const int64_t target = target_of(s->c, s->slice, row);
+    if (target >= 0) {
+        s->c->target_logits[row] = logits[target];
+    }
+}
+
 static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     slice_context *s = context;
     if (!collect(s, sums, n_rows, column, n_columns)) {
@@ -94,24 +118,10 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
     }
     const int64_t width = column + BLOCK;
     for (int64_t i = 0; i < n_rows; i++) {
-        const float *restrict logits = s->logits + i * SLICE;
-        float max = logits[0];
-#pragma omp simd reduction(max : max)
-        for (int64_t j = 0; j < width; j++) {
-            max = logits[j] > max ? logits[j] : max;
-        }
-        mb_real e[SLICE];
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            e[j] = mb_exp((mb_real)(logits[j] - max));
-        }
-        if (s->exponentials != NULL) {
-            mb_bf16_write(e, width, s->exponentials + (row + i) * SLICE);
-        }
-        s->c->slices[s->slice * s->c->n_rows + row + i] = (slice_row){max, (float)mb_sum(e, width)};
-        const int64_t target = target_of(s->c, s->slice, row + i);
-        if (target >= 0) {
-            s->c->target_logits[row + i] = logits[target];
+        if (width == SLICE) {
+            row_statistics(s, i, row + i, SLICE);
+        } else {
+            row_statistics(s, i, row + i, width);
         }
     }
 }
@@ -152,7 +162,7 @@ static void join_slices(const chunk *c) {
 /* --- 3 --- */
 
 /* dlogits of a row in the slice: scale (p - [target]), p = exp(logit - max) exp(max - log sum). */
-static void make_dlogits(const chunk *c, int64_t slice, int64_t row, int64_t width, mb_bf16 *dlogits) {
+static inline void make_dlogits(const chunk *c, int64_t slice, int64_t row, int64_t width, mb_bf16 *dlogits) {
     const float scale = (float)c->problem->scale;
     const float factor = scale * (float)mb_exp((mb_real)(c->slices[slice * c->n_rows + row].max - c->log_sums[row]));
     mb_real d[SLICE];
@@ -199,7 +209,11 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
     const int64_t n = slice_width(c, slice), width = p->width;
     mb_bf16 *dlogits = c->exponentials + slice * c->slice_elements;
     for (int64_t i = 0; i < c->n_rows; i++) {
-        make_dlogits(c, slice, i, n, dlogits + i * SLICE);
+        if (n == SLICE) { /* a constant to the compiler */
+            make_dlogits(c, slice, i, SLICE, dlogits + i * SLICE);
+        } else {
+            make_dlogits(c, slice, i, n, dlogits + i * SLICE);
+        }
     }
     const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
     mb_bf16_store to_dx = {.c = dx, .stride = width, .beta = first_of_group ? 0 : 1};
