@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/specialized.h"
+
 /* Vectors of the compiler's own (GCC and clang): the same source is AVX2 and AVX-512. */
 #ifdef __AVX512F__
 #include <immintrin.h>
@@ -23,10 +25,9 @@ typedef double dvec8 __attribute__((vector_size(64)));
  * negatives has 6. Products of TILE_IN inputs with them have as many sums as there is room for: 12 of 16, and 24 of AVX-512's
  * 32. */
 enum { TILE_OUT = 6, STEP_LANES = 8 };
-#define ALWAYS static inline __attribute__((always_inline))
 
 /* LANES numbers of a row or, at its end, MB_ROW_FLOATS and zeros. */
-ALWAYS vec load(const float *at, int n) {
+MB_SPECIALIZED vec load(const float *at, int n) {
     if (n == LANES) {
         return *(const row_vec *)at;
     }
@@ -37,21 +38,21 @@ ALWAYS vec load(const float *at, int n) {
     return __builtin_shufflevector(x, (vec4){0}, 0, 1, 2, 3, 4, 5, 6, 7);
 #endif
 }
-ALWAYS void add(float *at, vec x, int n) {
+MB_SPECIALIZED void add(float *at, vec x, int n) {
     if (n == LANES) {
         *(row_vec *)at += x;
     } else {
         *(vec4 *)at += __builtin_shufflevector(x, x, 0, 1, 2, 3);
     }
 }
-ALWAYS vec broadcast(float x) {
+MB_SPECIALIZED vec broadcast(float x) {
     return x - (vec){0};
 }
-ALWAYS vec8 broadcast8(float x) {
+MB_SPECIALIZED vec8 broadcast8(float x) {
     return x - (vec8){0};
 }
 
-ALWAYS vec8 fold(vec x) {
+MB_SPECIALIZED vec8 fold(vec x) {
 #ifdef __AVX512F__
     return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
 #else
@@ -60,7 +61,7 @@ ALWAYS vec8 fold(vec x) {
 }
 
 /* The sums of four vectors' lanes. */
-ALWAYS vec4 sum_lanes(vec a16, vec b16, vec c16, vec d16) {
+MB_SPECIALIZED vec4 sum_lanes(vec a16, vec b16, vec c16, vec d16) {
     const vec8 a = fold(a16), b = fold(b16), c = fold(c16), d = fold(d16);
     const vec8 ab =
         __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13) + __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
@@ -71,8 +72,8 @@ ALWAYS vec4 sum_lanes(vec a16, vec b16, vec c16, vec d16) {
     return __builtin_shufflevector(abcd, abcd, 0, 1, 2, 3) + __builtin_shufflevector(abcd, abcd, 4, 5, 6, 7);
 }
 
-ALWAYS void dot_column(const float *const *in, int n_in, const float *const *out, int n_out, int64_t d, int n,
-                       vec sum[TILE_IN][8]) {
+MB_SPECIALIZED void dot_column(const float *const *in, int n_in, const float *const *out, int n_out, int64_t d, int n,
+                               vec sum[TILE_IN][8]) {
     vec x[TILE_IN];
 #pragma GCC unroll 4
     for (int i = 0; i < n_in; i++) {
@@ -90,8 +91,8 @@ ALWAYS void dot_column(const float *const *in, int n_in, const float *const *out
 
 /* f of `n_in` (1, 2 or TILE_IN) inputs and `n_out` outputs, constants where this is inlined; `step` has STEP_LANES floats for
  * an input at least, `pitch` from one input to the next. */
-ALWAYS void dot_tile(const float *const *in, int n_in, const float *const *out, int n_out, int64_t width, float *step,
-                     int pitch) {
+MB_SPECIALIZED void dot_tile(const float *const *in, int n_in, const float *const *out, int n_out, int64_t width, float *step,
+                             int pitch) {
     vec sum[TILE_IN][8] = {{{0}}};
     int64_t d = 0;
     for (; d + LANES <= width; d += LANES) {
@@ -110,7 +111,8 @@ ALWAYS void dot_tile(const float *const *in, int n_in, const float *const *out, 
 }
 
 /* `n` numbers of all inputs and `n_out` outputs: u_o and their changes stay in registers while the inputs pass. */
-ALWAYS void update_column(const mb_pairs *p, int64_t d, int n, int begin, int n_out, const float *step, int pitch, vec *later) {
+MB_SPECIALIZED void update_column(const mb_pairs *p, int64_t d, int n, int begin, int n_out, const float *step, int pitch,
+                                  vec *later) {
     vec row[TILE_OUT], change[TILE_OUT];
 #pragma GCC unroll 8
     for (int o = 0; o < n_out; o++) {
@@ -138,7 +140,7 @@ ALWAYS void update_column(const mb_pairs *p, int64_t d, int n, int begin, int n_
     }
 }
 
-ALWAYS void update_tile(const mb_pairs *p, int64_t width, int n_out, const float *step, int pitch) {
+MB_SPECIALIZED void update_tile(const mb_pairs *p, int64_t width, int n_out, const float *step, int pitch) {
     int64_t d = 0;
     for (; d + LANES <= width; d += LANES) {
         update_column(p, d, LANES, 0, n_out, step, pitch, NULL);
@@ -172,7 +174,7 @@ ALWAYS void update_tile(const mb_pairs *p, int64_t width, int n_out, const float
     }
 
 /* `n` (1, 2 or TILE_IN) inputs from `i` on, and one tile's outputs. */
-ALWAYS void dot_outputs(mb_pairs *p, int i, int n, int tile, int64_t width, int pitch) {
+MB_SPECIALIZED void dot_outputs(mb_pairs *p, int i, int n, int tile, int64_t width, int pitch) {
     const int begin = tile * TILE_OUT, left = p->n_out - begin, n_out = left < TILE_OUT ? left : TILE_OUT;
     float *step = p->step + i * pitch + tile * STEP_LANES;
 #define DOT(n_out) dot_tile(p->in + i, n, p->out + begin, n_out, width, step, pitch)
@@ -197,7 +199,7 @@ static void dots(mb_pairs *p, int64_t width, int n_tiles) {
 }
 
 /* The inputs must not change before the last tile has read them. */
-ALWAYS void update_tiles(const mb_pairs *p, int64_t d, int n, int n_tiles) {
+MB_SPECIALIZED void update_tiles(const mb_pairs *p, int64_t d, int n, int n_tiles) {
     vec later[MB_PAIRS_MAX_IN];
     memset(later, 0, (size_t)p->n_in * sizeof *later);
     for (int t = 0; t < n_tiles; t++) {
@@ -227,7 +229,7 @@ static void update(const mb_pairs *p, int64_t width, int n_tiles) {
 }
 
 /* sigma(x) = 1 / (1 + e^-x); e^y as 2^n e^r with |r| <= ln 2 / 2 (Cephes' expf), y kept within +-80. Relative error < 3e-7. */
-ALWAYS vec8 sigmoid(vec8 x) {
+MB_SPECIALIZED vec8 sigmoid(vec8 x) {
     const vec8 limit = broadcast8(80.0f);
     vec8 y = -x;
     int8 mask = y > limit;
@@ -252,7 +254,7 @@ double mb_loss_sum_get(const mb_loss_sum *loss) {
 }
 
 /* Multiplies by the product of eight numbers in [1e-36, 1]. */
-ALWAYS void add_loss(mb_loss_sum *loss, vec8 probabilities) {
+MB_SPECIALIZED void add_loss(mb_loss_sum *loss, vec8 probabilities) {
     const dvec8 wide = __builtin_convertvector(probabilities, dvec8);
     const double factor = ((wide[0] * wide[1]) * (wide[2] * wide[3])) * ((wide[4] * wide[5]) * (wide[6] * wide[7]));
     const double product = loss->product * factor; /* factor >= 1e-288 */

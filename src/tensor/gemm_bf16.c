@@ -2,6 +2,7 @@
 
 #include <stdalign.h>
 
+#include "base/specialized.h"
 #include "tensor/gemm_bf16_kernel.h"
 #include "tensor/stream.h"
 #include "tensor/transpose.h"
@@ -312,8 +313,8 @@ void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor
 
 static const mb_real no_bias[BLOCK];
 
-static inline void to_real_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_real *c,
-                                int64_t n_rows, int64_t n) {
+MB_SPECIALIZED void to_real_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_real *c,
+                                 int64_t n_rows, int64_t n) {
     const mb_real alpha = (mb_real)store->alpha, beta = (mb_real)store->beta;
     for (int64_t i = 0; i < n_rows; i++) {
         const float *restrict from = sums + i * BLOCK;
@@ -355,8 +356,8 @@ void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row
     mb_bf16_store_real(context, turned, column, n_columns, row, n_rows);
 }
 
-static inline void to_bf16_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_bf16 *c,
-                                int64_t n_rows, int64_t n) {
+MB_SPECIALIZED void to_bf16_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_bf16 *c,
+                                 int64_t n_rows, int64_t n) {
     const mb_real alpha = (mb_real)store->alpha, beta = (mb_real)store->beta;
     for (int64_t i = 0; i < n_rows; i++) {
         const float *restrict from = sums + i * BLOCK;

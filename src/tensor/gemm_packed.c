@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/specialized.h"
 #include "tensor/transpose.h"
 
 typedef mb_real vector __attribute__((vector_size(MB_VECTOR_BYTES), aligned(sizeof(mb_real)), may_alias));
@@ -125,7 +126,7 @@ typedef struct strip {
 } strip;
 
 /* n_rows, and one of the two strides, are constants to the compiler. */
-static inline __attribute__((always_inline)) void multiply_strip(const strip *s, int n_rows, int64_t row, int64_t column) {
+MB_SPECIALIZED void multiply_strip(const strip *s, int n_rows, int64_t row, int64_t column) {
     vector left[STRIP], right[STRIP];
     const mb_real *a = s->a.data, *panel = s->panel;
 #pragma GCC unroll 12
@@ -157,7 +158,7 @@ static inline __attribute__((always_inline)) void multiply_strip(const strip *s,
     }
 }
 
-static inline __attribute__((always_inline)) void multiply_rows(const strip *s, int n_rows) {
+MB_SPECIALIZED void multiply_rows(const strip *s, int n_rows) {
     if (s->a.column == 1) {
         multiply_strip(s, n_rows, s->a.row, 1);
     } else {

@@ -134,16 +134,19 @@ static void turn(const mb_rotary_table *table, int64_t position, mb_real sign, c
     }
 }
 
-/* Where the head's queries (or keys) are read: in qkv, or turned, in `turned` (T,D). */
-static mb_part positioned(const mb_attention_saved *saved, const head_view *v, mb_part rows, mb_real *turned, mb_real *row) {
+/* Where the head's queries (or keys) are read: in qkv, or turned, in `turned` (T,D), rounded there on a bf16 tape. */
+static mb_part positioned(const mb_attention_saved *saved, const head_view *v, mb_part rows, void *turned, mb_real *row) {
     if (saved->options.rotary == NULL) {
         return rows;
     }
+    const mb_part to = {.data = turned, .stride = v->size, .dtype = rows.dtype, .is_padded = true};
     for (int64_t t = 0; t < v->length; t++) {
-        const mb_rows from = mb_part_row(rows, t, v->size);
-        turn(saved->options.rotary, t, 1, mb_rows_read(&from, 0, row), turned + t * v->size);
+        const mb_rows from = mb_part_row(rows, t, v->size), out = mb_part_row(to, t, v->size);
+        mb_real *made = mb_rows_place(&out, 0, row);
+        turn(saved->options.rotary, t, 1, mb_rows_read(&from, 0, row), made);
+        mb_rows_put(&out, 0, made);
     }
-    return mb_real_part(turned, v->size);
+    return to;
 }
 
 /* The head's rows of a (N,3H) matrix, query, key or value. */
@@ -156,12 +159,12 @@ static mb_part head_of_context(void *context, mb_dtype dtype, const head_view *v
     return mb_part_at((mb_part){.data = context, .stride = v->width, .dtype = dtype}, v->start, v->head * v->size);
 }
 
-/* A block's rows of a (N,...) matrix as a product's first factor: what is read beyond them is the next sequences', which must
- * be there; it becomes rows that nobody takes. */
+/* A block's rows of q or dO as a product's first factor: what is read beyond them is the next sequences' rows, which must be
+ * there, or scratch; it becomes rows that nobody takes. */
 static mb_part rows_of_queries(mb_part rows, const head_view *v, const query_block *b) {
     mb_part part = mb_part_at(rows, b->first, 0);
     part.is_padded = part.dtype == MB_BF16 && v->size == mb_bf16_padded(v->size) &&
-                     v->start + b->first + mb_bf16_padded(b->n) <= v->n_tokens;
+                     (rows.is_padded || v->start + b->first + mb_bf16_padded(b->n) <= v->n_tokens);
     return part;
 }
 

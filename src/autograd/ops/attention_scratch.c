@@ -29,7 +29,7 @@ bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, b
                                 .kept = bf16                       ? mb_bf16_padded(rows) * padded / halves
                                         : backward && saved->drops ? rows * padded
                                                                    : 0,
-                                .turned = turned ? longest * size : 0,
+                                .turned = turned ? mb_bf16_padded(longest) * size : 0,
                                 .block = turned && backward ? rows * size : 0,
                                 .apart = (turned || bf16) && backward ? longest * size : 0,
                                 .packed = packed_count(saved->dtype, rows, keys, size, backward)};

@@ -45,7 +45,7 @@ typedef struct mb_attention_scratch {
     mb_real *p;           /* a block's rows of S, then P */
     mb_part r;            /* its rows of R as a product takes them, and on a bf16 tape at last of dS */
     mb_real *d;           /* of dR, then dS: in backward alone */
-    mb_real *q, *k;       /* (T,D) turned: with rotary positions alone */
+    void *q, *k;          /* (T,D) turned, as qkv is: with rotary positions alone */
     mb_real *dq;          /* a block's gradient of q, and in backward where it is turned back, or bf16: */
     mb_real *dk, *dvalue; /* the gradients of all k and v */
     mb_real *row;         /* (D) */
@@ -65,7 +65,7 @@ bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, b
 mb_attention_scratch mb_attention_my_scratch(const mb_attention_saved *saved, const mb_attention_plan *plan, bool backward);
 
 /* c[m,n] = alpha op(a)[m,k] op(b)[k,n], or with `add` c += . On a bf16 tape the product is one of bf16 numbers, whatever scores
- * and turned rows are kept in. */
+ * are kept in. */
 void mb_attention_multiply(const mb_attention_scratch *mine, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                            mb_real alpha, mb_part a, mb_part b, bool add, mb_part c);
 

@@ -3,6 +3,7 @@
 #include "autograd/ops/activation.h"
 #include "autograd/ops/block_sums.h"
 #include "autograd/ops/packed_weight.h"
+#include "base/specialized.h"
 #include "tensor/stream.h"
 
 enum { BLOCK = MB_BF16_BLOCK, ROW_BLOCK = 128 };
@@ -17,8 +18,8 @@ typedef struct forward_context {
 } forward_context;
 
 /* n: n_columns, and where they are a whole block a constant to the compiler. */
-static inline void finish_columns(const forward_context *c, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                  int64_t n) {
+MB_SPECIALIZED void finish_columns(const forward_context *c, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                   int64_t n) {
     mb_real z[BLOCK * BLOCK], slope[BLOCK * BLOCK], bias[BLOCK] = {0};
     if (c->bias != NULL) {
         memcpy(bias, c->bias + column, (size_t)n * sizeof *bias);
@@ -69,26 +70,36 @@ void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *
 
 /* --- backward --- */
 
-/* dz = dy f'(z) in place, and the sums of its columns (as rounded: they are what dx and dW see). */
-static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows, int64_t width, mb_real *sums) {
+/* n numbers of a row of dz = dy f'(z), in place, added to the sums of its columns (as rounded: they are what dx and dW see). */
+MB_SPECIALIZED void prepare_part(mb_bf16 *dz, const mb_bf16 *derivative, mb_real *sums, int64_t n) {
     mb_real part[BLOCK], slope[BLOCK];
+    if (derivative != NULL) {
+        mb_bf16_read(dz, n, part);
+        mb_bf16_read(derivative, n, slope);
+        for (int64_t j = 0; j < n; j++) {
+            part[j] *= slope[j];
+        }
+        mb_bf16_write(part, n, dz);
+    }
+    for (int64_t j = 0; sums != NULL && j < n; j++) {
+        sums[j] += (mb_real)mb_bf16_to_float(dz[j]);
+    }
+}
+
+/* Row by row: panel by panel the rows' lines would come one by one from memory (dz of 4096 x 1024: twice the time). */
+static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows, int64_t width, mb_real *sums) {
     if (sums != NULL) {
         memset(sums, 0, (size_t)width * sizeof *sums);
     }
-    for (int64_t i = 0; i < n_rows; i++) {
+    for (int64_t i = 0; i < n_rows && (derivative != NULL || sums != NULL); i++) {
         for (int64_t column = 0; column < width; column += BLOCK) {
-            const int64_t n = width - column < BLOCK ? width - column : BLOCK;
-            mb_bf16 *row = dz + i * width + column;
-            if (derivative != NULL) {
-                mb_bf16_read(row, n, part);
-                mb_bf16_read(derivative + i * width + column, n, slope);
-                for (int64_t j = 0; j < n; j++) {
-                    part[j] *= slope[j];
-                }
-                mb_bf16_write(part, n, row);
-            }
-            for (int64_t j = 0; sums != NULL && j < n; j++) {
-                sums[column + j] += (mb_real)mb_bf16_to_float(row[j]);
+            const int64_t at = i * width + column;
+            const mb_bf16 *slope = derivative == NULL ? NULL : derivative + at;
+            mb_real *sum = sums == NULL ? NULL : sums + column;
+            if (width - column >= BLOCK) {
+                prepare_part(dz + at, slope, sum, BLOCK);
+            } else {
+                prepare_part(dz + at, slope, sum, width - column);
             }
         }
     }

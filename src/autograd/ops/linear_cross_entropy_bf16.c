@@ -1,6 +1,7 @@
 #include "autograd/ops/linear_cross_entropy.h"
 
 #include "autograd/ops/packed_weight.h"
+#include "base/specialized.h"
 #include "tensor/sums.h"
 #include "tensor/vmath.h"
 
@@ -87,41 +88,47 @@ static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
     return target >= 0 && target < slice_width(c, slice) ? target : -1;
 }
 
-/* Of row `i` of the collected block, which is row `row` of the chunk. `width`: a constant to the compiler where the slice is a
- * whole one. */
-static inline void row_statistics(const slice_context *s, int64_t i, int64_t row, int64_t width) {
-    const float *restrict logits = s->logits + i * SLICE;
-    float max = logits[0];
+/* Of the collected rows, the first of which is row `row` of the chunk; logits become exponentials. In steps, each over all
+ * rows: one row alone has to wait for its maximum and then for its sum. `width`: a constant to the compiler where the slice is
+ * a whole one. */
+MB_SPECIALIZED void block_statistics(slice_context *s, int64_t row, int64_t n_rows, int64_t width) {
+    const chunk *c = s->c;
+    slice_row *made = c->slices + s->slice * c->n_rows + row;
+    for (int64_t i = 0; i < n_rows; i++) {
+        const float *restrict logits = s->logits + i * SLICE;
+        float max = logits[0];
 #pragma omp simd reduction(max : max)
-    for (int64_t j = 0; j < width; j++) {
-        max = logits[j] > max ? logits[j] : max;
+        for (int64_t j = 0; j < width; j++) {
+            max = logits[j] > max ? logits[j] : max;
+        }
+        made[i].max = max;
+        const int64_t target = target_of(c, s->slice, row + i);
+        if (target >= 0) {
+            c->target_logits[row + i] = logits[target];
+        }
     }
-    mb_real e[SLICE];
+    for (int64_t i = 0; i < n_rows; i++) {
+        mb_real e[SLICE];
+        const float *restrict logits = s->logits + i * SLICE;
+        const float max = made[i].max;
 #pragma omp simd
-    for (int64_t j = 0; j < width; j++) {
-        e[j] = mb_exp((mb_real)(logits[j] - max));
-    }
-    if (s->exponentials != NULL) {
-        mb_bf16_write(e, width, s->exponentials + row * SLICE);
-    }
-    s->c->slices[s->slice * s->c->n_rows + row] = (slice_row){max, (float)mb_sum(e, width)};
-    const int64_t target = target_of(s->c, s->slice, row);
-    if (target >= 0) {
-        s->c->target_logits[row] = logits[target];
+        for (int64_t j = 0; j < width; j++) {
+            e[j] = mb_exp((mb_real)(logits[j] - max));
+        }
+        made[i].sum = (float)mb_sum(e, width);
+        if (s->exponentials != NULL) {
+            mb_bf16_write(e, width, s->exponentials + (row + i) * SLICE);
+        }
     }
 }
 
 static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     slice_context *s = context;
-    if (!collect(s, sums, n_rows, column, n_columns)) {
-        return;
-    }
-    const int64_t width = column + BLOCK;
-    for (int64_t i = 0; i < n_rows; i++) {
-        if (width == SLICE) {
-            row_statistics(s, i, row + i, SLICE);
+    if (collect(s, sums, n_rows, column, n_columns)) {
+        if (column + BLOCK == SLICE) {
+            block_statistics(s, row, n_rows, SLICE);
         } else {
-            row_statistics(s, i, row + i, width);
+            block_statistics(s, row, n_rows, column + BLOCK);
         }
     }
 }
@@ -161,21 +168,38 @@ static void join_slices(const chunk *c) {
 
 /* --- 3 --- */
 
-/* dlogits of a row in the slice: scale (p - [target]), p = exp(logit - max) exp(max - log sum). */
-static inline void make_dlogits(const chunk *c, int64_t slice, int64_t row, int64_t width, mb_bf16 *dlogits) {
-    const float scale = (float)c->problem->scale;
-    const float factor = scale * (float)mb_exp((mb_real)(c->slices[slice * c->n_rows + row].max - c->log_sums[row]));
+/* A row of exponentials times its factor. */
+MB_SPECIALIZED void scale_exponentials(mb_bf16 *dlogits, int64_t width, float factor) {
     mb_real d[SLICE];
     mb_bf16_read(dlogits, width, d);
 #pragma omp simd
     for (int64_t j = 0; j < width; j++) {
         d[j] *= (mb_real)factor;
     }
-    const int64_t target = target_of(c, slice, row);
-    if (target >= 0) {
-        d[target] = (mb_real)(scale * expf(c->target_logits[row] - c->log_sums[row]) - scale); /* near 0 when it is learnt */
-    }
     mb_bf16_write(d, width, dlogits);
+}
+
+/* From exponentials to dlogits, in place: scale (p - [target]), p = exp(logit - max) exp(max - log sum). */
+static void make_dlogits(const chunk *c, int64_t slice, int64_t width, mb_bf16 *dlogits) {
+    const slice_row *rows = c->slices + slice * c->n_rows;
+    const float scale = (float)c->problem->scale;
+    float factors[MAX_ROWS];
+#pragma omp simd
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        factors[i] = scale * (float)mb_exp((mb_real)(rows[i].max - c->log_sums[i]));
+    }
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        if (width == SLICE) { /* a constant to the compiler */
+            scale_exponentials(dlogits + i * SLICE, SLICE, factors[i]);
+        } else {
+            scale_exponentials(dlogits + i * SLICE, width, factors[i]);
+        }
+        const int64_t target = target_of(c, slice, i);
+        if (target >= 0) { /* near 0 when it is learnt: not from the rounded exponential */
+            const float p = expf(c->target_logits[i] - c->log_sums[i]);
+            dlogits[i * SLICE + target] = mb_bf16_from_float(scale * p - scale);
+        }
+    }
 }
 
 static void add_bias_gradient(const chunk *c, int64_t slice, const mb_bf16 *dlogits) {
@@ -208,13 +232,7 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
     const mb_lce_problem *p = c->problem;
     const int64_t n = slice_width(c, slice), width = p->width;
     mb_bf16 *dlogits = c->exponentials + slice * c->slice_elements;
-    for (int64_t i = 0; i < c->n_rows; i++) {
-        if (n == SLICE) { /* a constant to the compiler */
-            make_dlogits(c, slice, i, SLICE, dlogits + i * SLICE);
-        } else {
-            make_dlogits(c, slice, i, n, dlogits + i * SLICE);
-        }
-    }
+    make_dlogits(c, slice, n, dlogits);
     const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
     mb_bf16_store to_dx = {.c = dx, .stride = width, .beta = first_of_group ? 0 : 1};
     const mb_bf16_packed w = {c->backward.data + slice * SLICE * BLOCK, c->backward.depth};
