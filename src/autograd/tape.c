@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tensor/gemm_bf16.h"
 #include "tensor/rows.h"
 
 /* Gradients of activations that are free for the next one of the same size. Backward holds few at a time. */
@@ -101,7 +102,9 @@ mb_tensor *mb_tape_constant(mb_tape *tape, void *data, int n_dims, const int64_t
 static mb_tensor *new_tensor(mb_tape *tape, mb_dtype dtype, int n_dims, const int64_t *dims) {
     mb_tensor *t = tensor_over(tape, NULL, dtype, n_dims, dims);
     if (t != NULL) {
-        t->data = mb_tape_alloc(tape, (size_t)mb_tensor_count(t), mb_dtype_size(dtype));
+        const size_t row_bytes = (size_t)(dims[0] > 0 ? mb_tensor_count(t) / dims[0] : 0) * mb_dtype_size(dtype);
+        t->is_padded = dtype == MB_BF16;
+        t->data = mb_tape_alloc(tape, (size_t)(t->is_padded ? mb_bf16_padded(dims[0]) : dims[0]), row_bytes);
     }
     return t == NULL || t->data == NULL ? NULL : t;
 }

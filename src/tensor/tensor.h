@@ -38,6 +38,7 @@ typedef struct mb_tensor {
     bool needs_grad;
     bool grad_is_set;                      /* false: grad holds nothing yet and the first contribution overwrites it */
     bool is_parameter;                     /* grad belongs to the parameter table: always accumulate, never recycle */
+    bool is_padded;                        /* memory goes on to a multiple of 32 rows, as a factor of a bf16 product's may */
     const struct mb_packed_weight *packed; /* a weight (O,I) as bf16 products take it; NULL: pack it where it is used */
 } mb_tensor;
 

@@ -57,7 +57,7 @@ void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *
     if (packed.data == NULL) {
         return;
     }
-    const mb_bf16_factor a = {.data = x->data, .stride = in};
+    const mb_bf16_factor a = {.data = x->data, .stride = in, .is_padded = x->is_padded && in == mb_bf16_padded(in)};
     const mb_real *b = bias == NULL ? NULL : mb_tensor_real(bias);
     if (activation == MB_ACTIVATION_IDENTITY) {
         mb_bf16_store store = {.c = y->data, .stride = out, .alpha = 1, .bias = b};
