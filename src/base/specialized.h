@@ -6,4 +6,8 @@
 
 #define MB_SPECIALIZED static inline __attribute__((always_inline))
 
+/* function(..., n), with n a constant to the compiler where it is `whole`, as it almost always is (mb_bf16_store_bf16 took
+ * 3.4% of a mini's step before it, 1.5% with it). */
+#define MB_FOR_WHOLE(function, whole, n, ...) ((n) == (whole) ? function(__VA_ARGS__, whole) : function(__VA_ARGS__, n))
+
 #endif

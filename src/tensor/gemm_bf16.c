@@ -306,11 +306,6 @@ void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor
 
 /* --- sinks --- */
 
-/* The number of columns is a constant to the compiler where a block is whole, as almost all are: 3.4% of a mini's step was
- * mb_bf16_store_bf16 before, 1.5% after. */
-#define FOR_WHOLE_BLOCKS(function, n_columns, ...) \
-    ((n_columns) == BLOCK ? function(__VA_ARGS__, BLOCK) : function(__VA_ARGS__, n_columns))
-
 static const mb_real no_bias[BLOCK];
 
 MB_SPECIALIZED void to_real_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_real *c,
@@ -335,7 +330,7 @@ void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n
     const mb_bf16_store *store = context;
     const mb_real *bias = store->bias == NULL ? no_bias : store->bias + column;
     mb_real *c = (mb_real *)store->c + row * store->stride + column;
-    FOR_WHOLE_BLOCKS(to_real_rows, n_columns, store, sums, bias, c, n_rows);
+    MB_FOR_WHOLE(to_real_rows, BLOCK, n_columns, store, sums, bias, c, n_rows);
 }
 
 void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
@@ -380,5 +375,5 @@ void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n
     const mb_bf16_store *store = context;
     const mb_real *bias = store->bias == NULL ? no_bias : store->bias + column;
     mb_bf16 *c = (mb_bf16 *)store->c + row * store->stride + column;
-    FOR_WHOLE_BLOCKS(to_bf16_rows, n_columns, store, sums, bias, c, n_rows);
+    MB_FOR_WHOLE(to_bf16_rows, BLOCK, n_columns, store, sums, bias, c, n_rows);
 }

@@ -98,7 +98,7 @@ typedef struct layer_norm_grads {
     mb_real x_beta, residual_beta;
 } layer_norm_grads;
 
-enum { BACKWARD_ROWS = 3, FORWARD_ROWS = 3 }; /* of scratch */
+enum { SCRATCH_ROWS = 3 };
 
 static void backward_block(const layer_norm_saved *saved, const layer_norm_grads *grads, const mb_real *gamma, int64_t begin,
                            int64_t end, int64_t width, mb_real *sums, mb_real *scratch) {
@@ -145,7 +145,7 @@ static void add_layer_norm_backward(mb_tape *tape, mb_node *node) {
     }
     mb_real *dgamma = mb_tape_grad(tape, gamma, &gamma_beta), *dbeta = mb_tape_grad(tape, node->inputs[3], &beta_beta);
     mb_real *block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * 2 * width), sizeof *block_sums);
-    mb_real *scratch = mb_tape_thread_rows(tape, BACKWARD_ROWS, width);
+    mb_real *scratch = mb_tape_thread_rows(tape, SCRATCH_ROWS, width);
     if (mb_tape_status(tape) != MB_OK) {
         return;
     }
@@ -156,7 +156,7 @@ static void add_layer_norm_backward(mb_tape *tape, mb_node *node) {
     for (int64_t block = 0; block < n_blocks; block++) {
         const int64_t begin = block * ROW_BLOCK, end = begin + ROW_BLOCK < n_rows ? begin + ROW_BLOCK : n_rows;
         backward_block(saved, &grads, mb_tensor_real(gamma), begin, end, width, block_sums + block * 2 * width,
-                       mb_tape_my_rows(scratch, BACKWARD_ROWS, width));
+                       mb_tape_my_rows(scratch, SCRATCH_ROWS, width));
     }
     mb_add_block_sums(dgamma, gamma_beta, block_sums, n_blocks, width, 2 * width);
     mb_add_block_sums(dbeta, beta_beta, block_sums + width, n_blocks, width, 2 * width);
@@ -199,7 +199,7 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
     if (saved->drops) {
         saved->site = mb_dropout_site_make(mb_tape_seed(tape), mb_tape_step(tape), mb_tape_next_site(tape), dropout);
     }
-    mb_real *scratch = mb_tape_thread_rows(tape, FORWARD_ROWS, width);
+    mb_real *scratch = mb_tape_thread_rows(tape, SCRATCH_ROWS, width);
     if (!save(tape, node, saved, sum, y) || scratch == NULL) {
         return NULL;
     }
@@ -207,7 +207,7 @@ static mb_tensor *forward(mb_tape *tape, mb_tensor *const inputs[4], double epsi
     const mb_rows in = mb_rows_of(x), skip = mb_rows_of(residual), out = mb_rows_of(y);
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real *mine = mb_tape_my_rows(scratch, FORWARD_ROWS, width), mean;
+        mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width), mean;
         mb_real *z = mb_rows_place(&saved->z, i, mine), *y_row = mb_rows_place(&out, i, mine + width);
         residual_row(saved, i, &in, &skip, mine + 2 * width, z);
         mb_real rstd = row_statistics(z, width, epsilon, &mean);

@@ -43,11 +43,7 @@ MB_SPECIALIZED void finish_columns(const forward_context *c, const float *sums, 
 }
 
 static void finish_block(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    if (n_columns == BLOCK) {
-        finish_columns(context, sums, row, n_rows, column, BLOCK);
-    } else {
-        finish_columns(context, sums, row, n_rows, column, n_columns);
-    }
+    MB_FOR_WHOLE(finish_columns, BLOCK, n_columns, context, sums, row, n_rows, column);
 }
 
 void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *weight, const mb_tensor *bias,
@@ -96,11 +92,8 @@ static void prepare_rows(mb_bf16 *dz, const mb_bf16 *derivative, int64_t n_rows,
             const int64_t at = i * width + column;
             const mb_bf16 *slope = derivative == NULL ? NULL : derivative + at;
             mb_real *sum = sums == NULL ? NULL : sums + column;
-            if (width - column >= BLOCK) {
-                prepare_part(dz + at, slope, sum, BLOCK);
-            } else {
-                prepare_part(dz + at, slope, sum, width - column);
-            }
+            const int64_t n = width - column < BLOCK ? width - column : BLOCK;
+            MB_FOR_WHOLE(prepare_part, BLOCK, n, dz + at, slope, sum);
         }
     }
 }

@@ -88,9 +88,8 @@ static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
     return target >= 0 && target < slice_width(c, slice) ? target : -1;
 }
 
-/* Of the collected rows, the first of which is row `row` of the chunk; logits become exponentials. In steps, each over all
- * rows: one row alone has to wait for its maximum and then for its sum. `width`: a constant to the compiler where the slice is
- * a whole one. */
+/* Of the collected rows, the first of which is row `row` of the chunk. In steps, each over all rows: one row alone has to wait
+ * for its maximum and then for its sum. */
 MB_SPECIALIZED void block_statistics(slice_context *s, int64_t row, int64_t n_rows, int64_t width) {
     const chunk *c = s->c;
     slice_row *made = c->slices + s->slice * c->n_rows + row;
@@ -125,11 +124,7 @@ MB_SPECIALIZED void block_statistics(slice_context *s, int64_t row, int64_t n_ro
 static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     slice_context *s = context;
     if (collect(s, sums, n_rows, column, n_columns)) {
-        if (column + BLOCK == SLICE) {
-            block_statistics(s, row, n_rows, SLICE);
-        } else {
-            block_statistics(s, row, n_rows, column + BLOCK);
-        }
+        MB_FOR_WHOLE(block_statistics, SLICE, column + BLOCK, s, row, n_rows);
     }
 }
 
@@ -169,7 +164,7 @@ static void join_slices(const chunk *c) {
 /* --- 3 --- */
 
 /* A row of exponentials times its factor. */
-MB_SPECIALIZED void scale_exponentials(mb_bf16 *dlogits, int64_t width, float factor) {
+MB_SPECIALIZED void scale_exponentials(mb_bf16 *dlogits, float factor, int64_t width) {
     mb_real d[SLICE];
     mb_bf16_read(dlogits, width, d);
 #pragma omp simd
@@ -189,11 +184,7 @@ static void make_dlogits(const chunk *c, int64_t slice, int64_t width, mb_bf16 *
         factors[i] = scale * (float)mb_exp((mb_real)(rows[i].max - c->log_sums[i]));
     }
     for (int64_t i = 0; i < c->n_rows; i++) {
-        if (width == SLICE) { /* a constant to the compiler */
-            scale_exponentials(dlogits + i * SLICE, SLICE, factors[i]);
-        } else {
-            scale_exponentials(dlogits + i * SLICE, width, factors[i]);
-        }
+        MB_FOR_WHOLE(scale_exponentials, SLICE, width, dlogits + i * SLICE, factors[i]);
         const int64_t target = target_of(c, slice, i);
         if (target >= 0) { /* near 0 when it is learnt: not from the rounded exponential */
             const float p = expf(c->target_logits[i] - c->log_sums[i]);
