@@ -6,12 +6,13 @@
 Momentum, decay and the factor of the learning rate are torch.optim.Muon's. Its Newton-Schulz steps, five by one quintic in
 bfloat16, are replaced by minibert's (src/train/muon.h), in float64: three, each by the quintic that takes its interval of
 singular values nearest to 1 (Amsel et al. 2025, "The Polar Express", theorem 3.1). They are computed here, and the script
-checks that muon.h has them. It also checks that torch's own steps are what `newton_schulz` says with its coefficients.
+checks that muon.h has them. What they give then goes through NorMuon's rows (Li et al. 2025, algorithm 1). It also checks that torch's own steps are what `newton_schulz` says with its coefficients.
 
 NAME.before, NAME.after          weights (NAME.after: float64 rounded to float32)
 NAME.gradient0 .. 2              the gradient of each step
 NAME.orthogonal                  Newton-Schulz of gradient0 alone
 """
+import itertools
 import re
 import sys
 
@@ -58,6 +59,18 @@ def newton_schulz(x, coefficients, eps=1e-7):
     return x
 
 
+class Rows:
+    """Each row of an update over the root of its running mean square; the whole keeps its length."""
+
+    def __init__(self, decay=0.95):
+        self.decay, self.v = decay, 0
+
+    def __call__(self, o):
+        self.v = self.decay * self.v + (1 - self.decay) * o.square().mean(dim=1, keepdim=True)
+        r = o / self.v.sqrt()
+        return r * o.norm() / r.norm()
+
+
 def gradient(name, shape, generator):
     g = torch.randn(shape, generator=generator, dtype=torch.float64)
     if name == "low_rank":  # what gradients look like: a few large directions and much that is small
@@ -86,7 +99,8 @@ def main():
             assert difference < 0.1, (name, difference)
         parameters.append((name, [torch.nn.Parameter(w.double()) for w in saved[f"{name}.before"].chunk(parts)]))
 
-    _muon._zeropower_via_newtonschulz = lambda g, coefficients, steps, eps: newton_schulz(g, ours, eps)
+    rows = itertools.cycle([Rows() for _, parts in parameters for _ in parts])  # a step asks for them in this order
+    _muon._zeropower_via_newtonschulz = lambda g, coefficients, steps, eps: next(rows)(newton_schulz(g, ours, eps))
     optimizer = Muon([p for _, parts in parameters for p in parts], lr=LR, weight_decay=DECAY, momentum=MOMENTUM,
                      nesterov=True, adjust_lr_fn="match_rms_adamw")
     for step in range(N_STEPS):

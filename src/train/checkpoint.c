@@ -16,11 +16,14 @@ static void moment_name(char out[MAX_NAME], int moment, const mb_param *view) {
     snprintf(out, MAX_NAME, "%s%s", moment_prefixes[moment], view->name);
 }
 
+static int64_t moment_count(const mb_optimizer *optimizer, int moment, const mb_param *view) {
+    return moment == 0 ? view->count : mb_optimizer_moment2_count(optimizer, view);
+}
+
 /* --- saving --- */
 
 static mb_status save_moments(const char *dir, const mb_params *params, const mb_optimizer *optimizer, mb_error *error) {
     const size_t most = N_MOMENTS * params->n_views;
-    size_t n = 0;
     mb_safetensors_entry *entries = calloc(most + 1, sizeof *entries);
     char(*names)[MAX_NAME] = calloc(most + 1, sizeof *names);
     char *path = mb_path_join(dir, "optimizer.safetensors");
@@ -31,15 +34,15 @@ static mb_status save_moments(const char *dir, const mb_params *params, const mb
         for (size_t i = 0; i < most; i++) {
             const mb_param *view = &params->views[i % params->n_views];
             const int moment = (int)(i / params->n_views);
-            if (moment < mb_optimizer_n_moments(optimizer, view)) {
-                moment_name(names[n], moment, view);
-                entries[n] = (mb_safetensors_entry){.name = names[n], .n_dims = view->n_dims};
-                memcpy(entries[n].dims, view->dims, sizeof view->dims);
-                entries[n].data = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
-                n++;
+            moment_name(names[i], moment, view);
+            entries[i] = (mb_safetensors_entry){.name = names[i], .n_dims = view->n_dims};
+            memcpy(entries[i].dims, view->dims, sizeof view->dims);
+            if (moment_count(optimizer, moment, view) < view->count) { /* one number a row */
+                entries[i].n_dims = 1;
             }
+            entries[i].data = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
         }
-        status = mb_safetensors_save(path, entries, n, error);
+        status = mb_safetensors_save(path, entries, most, error);
     }
     free(entries);
     free(names);
@@ -136,22 +139,22 @@ static mb_status check_shape(const char *dir, const mb_model *model, mb_error *e
     return status;
 }
 
-/* One moment of one view. A moment too many or too few: the view was another optimizer's. */
+/* One moment of one view. One of another size: the view was another optimizer's. */
 static mb_status read_moment(const mb_safetensors *file, const mb_param *view, int moment, mb_optimizer *optimizer,
                              mb_error *error) {
     char name[MAX_NAME];
     moment_name(name, moment, view);
     const mb_safetensor *tensor = mb_safetensors_find(file, name);
-    const bool wanted = moment < mb_optimizer_n_moments(optimizer, view);
-    if (wanted != (tensor != NULL)) {
+    const int64_t count = moment_count(optimizer, moment, view);
+    if (tensor == NULL || tensor->n_dims != (count < view->count ? 1 : view->n_dims)) {
         return mb_fail(
             error, MB_ERROR_MISMATCH,
-            "'%s' %s '%s': it was made with another --optimizer than %s; resume with that, or begin a run with --init "
-            "and another --out",
-            file->path, wanted ? "has no" : "has", name, mb_optimizer_names[optimizer->options.kind]);
+            "'%s' has no '%s' that fits: it was made with another --optimizer than %s, or by an older minibert; resume with that, "
+            "or begin a run with --init and another --out",
+            file->path, name, mb_optimizer_names[optimizer->options.kind]);
     }
     mb_real *out = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
-    return wanted ? mb_safetensors_read(file, tensor, out, view->count, error) : MB_OK;
+    return mb_safetensors_read(file, tensor, out, count, error);
 }
 
 static mb_status read_moments(const char *dir, const mb_params *params, mb_optimizer *optimizer, mb_error *error) {

@@ -1,8 +1,8 @@
 /* Checkpoints: DIR/checkpoints/step-NNNNNNNN/, written under a temporary name, fsynced and renamed; the newest whole one is
  * found at --resume. A checkpoint is itself a model directory; its files:
  *   config.json, model.safetensors   the weights
- *   optimizer.safetensors            "moment1.NAME" and "moment2.NAME" for every parameter; a matrix of Muon's has the first
- * alone
+ *   optimizer.safetensors            "moment1.NAME" and "moment2.NAME" for every parameter; the second has one number a row
+ *                                    where mb_optimizer_moment2_count says so
  *   state.json                       step, tokens seen, elapsed seconds, progress, sums since the last record, what the loss
  * was, seed, fingerprints; bytes and XXH64 of each other file; "xxh64" of the object itself (compact, sorted keys, without that
  * member) */

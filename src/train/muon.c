@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tensor/gemm.h"
+#include "tensor/sums.h"
 
 enum { N_SCRATCH = 4 };
 /* Rows of a panel of a symmetric product: the panels leave out what lies below the diagonal, 3/8 of a matrix of 256 rows. */
@@ -77,8 +78,7 @@ double mb_muon_norm(const mb_real *x, int64_t n) {
 /* The step x' = (a I + b G + c G^2) x with G = x x^T takes G to G' = R G R, R = a I + b G + c G^2, and every R and G is a
  * polynomial in the first G, so that they commute. So the steps are products of small symmetric matrices alone, and x is
  * multiplied once, by the product of all R: for a (256,1024) matrix half the arithmetic of the steps as they are written. */
-void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
-                           mb_real *scratch) {
+void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real *out, mb_real *scratch) {
     const int64_t n = smaller(rows, columns);
     const double length = mb_muon_norm(x, rows * columns);
     mb_real *g = scratch, *t = g + n * n, *r = t + n * n, *q = r + n * n;
@@ -98,15 +98,20 @@ void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_r
             t = swap;
         }
     }
-    const mb_real factor = (mb_real)((double)scale / length);
+    const mb_real factor = (mb_real)(1 / length);
     if (rows > columns) {
-        mb_gemm(false, false, rows, columns, n, factor, x, columns, q, n, keep, out, columns);
+        mb_gemm(false, false, rows, columns, n, factor, x, columns, q, n, 0, out, columns);
     } else {
-        mb_gemm(false, false, rows, columns, n, factor, q, n, x, columns, keep, out, columns);
+        mb_gemm(false, false, rows, columns, n, factor, q, n, x, columns, 0, out, columns);
     }
 }
 
 /* --- the update --- */
+
+/* A slot begins with NS(u), up to a multiple of 64 bytes. */
+static int64_t orthogonal_elements(int64_t rows, int64_t columns) {
+    return (rows * columns + 15) / 16 * 16;
+}
 
 static void list_matrices(mb_muon *muon, const mb_params *params) {
     for (size_t v = 0; v < params->n_views; v++) {
@@ -114,9 +119,10 @@ static void list_matrices(mb_muon *muon, const mb_params *params) {
         for (int32_t i = 0; i < view->n_matrices; i++) {
             const int64_t rows = view->dims[0] / view->n_matrices;
             mb_muon_matrix *matrix = &muon->matrices[muon->n++];
-            *matrix = (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], v};
-            const int64_t needed = (muon->bf16 ? mb_muon_bf16_scratch_elements : mb_muon_scratch_elements)(rows, view->dims[1]);
-            muon->slot_elements = needed > muon->slot_elements ? (needed + 15) / 16 * 16 : muon->slot_elements;
+            *matrix = (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], view->offset + i * rows, v};
+            const int64_t own = (muon->bf16 ? mb_muon_bf16_scratch_elements : mb_muon_scratch_elements)(rows, view->dims[1]);
+            const int64_t needed = orthogonal_elements(rows, view->dims[1]) + (own + 15) / 16 * 16;
+            muon->slot_elements = needed > muon->slot_elements ? needed : muon->slot_elements;
         }
     }
 }
@@ -155,22 +161,53 @@ static void apply_momentum(int64_t n, mb_real *restrict g, mb_real *restrict m, 
     }
 }
 
-void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, double momentum, double learning_rate, double decay,
-                    double gradient_scale) {
+/* One row's factor, 1 / sqrt(v), once v has its new mean square; and its square length before and after. */
+static mb_real row_factor(int64_t n, const mb_real *row, mb_real *v, double *before, double *after) {
+    const double square = (double)mb_sum_of_squares(row, n, 0);
+    *v += (mb_real)((1 - MB_MUON_ROW_DECAY) * (square / (double)n - (double)*v));
+    const double factor = *v > 0 ? 1 / sqrt((double)*v) : 0; /* 0: a row that has never had a gradient */
+    *before += square;
+    *after += square * factor * factor;
+    return (mb_real)factor;
+}
+
+/* w = decay w - step r; v: one number a row. The gradient's place takes the rows' factors. */
+static void apply_rows(const mb_muon_matrix *matrix, const mb_real *o, mb_real *v, mb_real *factors, double step, double decay,
+                       mb_real *w) {
+    double before = 0, after = 0;
+    for (int64_t row = 0; row < matrix->rows; row++) {
+        factors[row] = row_factor(matrix->columns, o + row * matrix->columns, &v[row], &before, &after);
+    }
+    const double back = after > 0 ? sqrt(before / after) : 0;
+    const mb_real keep = (mb_real)decay;
+    for (int64_t row = 0; row < matrix->rows; row++) {
+        const mb_real factor = (mb_real)(step * back * (double)factors[row]);
+        const mb_real *restrict from = o + row * matrix->columns;
+        mb_real *restrict to = w + row * matrix->columns;
+#pragma omp simd
+        for (int64_t i = 0; i < matrix->columns; i++) {
+            to[i] = keep * to[i] - factor * from[i];
+        }
+    }
+}
+
+void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, mb_real *v, double momentum, double learning_rate,
+                    double decay, double gradient_scale) {
     const int64_t n = (int64_t)muon->n;
 #pragma omp parallel for schedule(dynamic) num_threads(muon->n_slots)
     for (int64_t i = 0; i < n; i++) {
         const mb_muon_matrix *matrix = &muon->matrices[i];
         const int64_t count = matrix->rows * matrix->columns, at = matrix->offset;
-        mb_real *update = params->grads + at;
+        mb_real *update = params->grads + at, *orthogonal = muon->scratch + omp_get_thread_num() * muon->slot_elements;
         if (!params->views[matrix->view].frozen) {
             const double rate = params->views[matrix->view].rate;
             const double size = 0.2 * sqrt((double)(matrix->rows > matrix->columns ? matrix->rows : matrix->columns));
             apply_momentum(count, update, m + at, (mb_real)momentum, (mb_real)gradient_scale);
             (muon->bf16 ? mb_muon_orthogonalize_bf16
-                        : mb_muon_orthogonalize)(matrix->rows, matrix->columns, update, (mb_real)(-learning_rate * rate * size),
-                                                 (mb_real)(1 - rate * (1 - decay)), params->weights + at,
-                                                 muon->scratch + omp_get_thread_num() * muon->slot_elements);
+                        : mb_muon_orthogonalize)(matrix->rows, matrix->columns, update, orthogonal,
+                                                 orthogonal + orthogonal_elements(matrix->rows, matrix->columns));
+            apply_rows(matrix, orthogonal, v + matrix->row_offset, update, learning_rate * rate * size, 1 - rate * (1 - decay),
+                       params->weights + at);
         }
         memset(update, 0, (size_t)count * sizeof *update);
     }

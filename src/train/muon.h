@@ -1,5 +1,6 @@
 /* Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/): momentum whose update is made orthogonal, for the
- * hidden matrices of the encoder. Private to src/train; optimizer.h is the interface. */
+ * hidden matrices of the encoder; and whose rows, each of which is a neuron's, are brought to one length over time (Li et al.
+ * 2025, "NorMuon", algorithm 1). Private to src/train; optimizer.h is the interface. */
 #ifndef MB_TRAIN_MUON_H
 #define MB_TRAIN_MUON_H
 
@@ -13,6 +14,7 @@
 /* One matrix of a view: query, key and value are three, however they are stored. */
 typedef struct mb_muon_matrix {
     int64_t offset, rows, columns;
+    int64_t row_offset; /* where what there is once a row begins: the first numbers of the view, one for each of its rows */
     size_t view;
 } mb_muon_matrix;
 
@@ -39,17 +41,17 @@ static const mb_muon_quintic mb_muon_steps[MB_MUON_STEPS] = {
     {(mb_real)2.6604, (mb_real)-1.9134, (mb_real)0.4194},
 };
 
+/* Decay of the mean square of a row's updates. */
+#define MB_MUON_ROW_DECAY 0.95
+
 /* Elements of scratch that a matrix needs, which begins at a multiple of 64 bytes. */
 int64_t mb_muon_scratch_elements(int64_t rows, int64_t columns);
 int64_t mb_muon_bf16_scratch_elements(int64_t rows, int64_t columns);
-/* out = keep * out + scale * NS(x), on the calling thread. NS: Newton-Schulz steps by the quintics above, which bring every
- * singular value that is not tiny to about 1 (from 0.01 of the length of x on to between 0.71 and 1.29). x and out: (rows,
- * columns). */
-void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
-                           mb_real *scratch);
+/* out = NS(x), on the calling thread. NS: Newton-Schulz steps by the quintics above, which bring every singular value that is
+ * not tiny to about 1 (from 0.01 of the length of x on to between 0.71 and 1.29). x and out: (rows, columns), apart. */
+void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_real *out, mb_real *scratch);
 /* The same with products of bf16 numbers (muon_bf16.c). */
-void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
-                                mb_real *scratch);
+void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x, mb_real *out, mb_real *scratch);
 /* sqrt of the sum of squares, in double; at least Jordan's 1e-7, so that a matrix of zeros stays one. */
 double mb_muon_norm(const mb_real *x, int64_t n);
 
@@ -59,10 +61,12 @@ void mb_muon_free(mb_muon *muon);
 
 /* One update of every matrix that is not frozen; the gradients are zero afterwards.
  *   m += (1 - momentum) (g - m);   u = (1 - momentum) g + momentum m          (Nesterov)
- *   w = decay w - learning_rate 0.2 sqrt(max(rows, columns)) NS(u)
+ *   o = NS(u);   v = d v + (1 - d) mean of the row's o^2;   r = o / sqrt(v) |o| / |o / sqrt(v)|          (d: MB_MUON_ROW_DECAY)
+ *   w = decay w - learning_rate 0.2 sqrt(max(rows, columns)) r
  * The factor gives the update AdamW's usual size, so that its learning rates and decay carry over (Liu et al. 2025,
- * arXiv 2502.16982, section 2.2). `gradient_scale` multiplies g first. `m`: as many elements as the parameters. */
-void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, double momentum, double learning_rate, double decay,
-                    double gradient_scale);
+ * arXiv 2502.16982, section 2.2). `gradient_scale` multiplies g first. m: as many elements as the parameters. v: the same, of
+ * which a view uses the first, one a row. */
+void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, mb_real *v, double momentum, double learning_rate,
+                    double decay, double gradient_scale);
 
 #endif

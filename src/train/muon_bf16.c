@@ -2,6 +2,7 @@
  * cost less than the small products of muon.c in fp32, whose commuting polynomials would not bear the rounding (an eigenvalue
  * of x x^T that rounds to below zero grows without bound). */
 #include <math.h>
+#include <string.h>
 
 #include "tensor/gemm_bf16.h"
 #include "train/muon.h"
@@ -81,19 +82,13 @@ static void symmetric_product(int64_t n, int64_t depth, const mb_bf16 *a, const 
 /* What a step makes of a block of (step x): scale (a x + step x), to the next x or, at the end, to `out`. */
 typedef struct step_sink {
     const work *w;
-    mb_real scale, keep, a;
+    mb_real scale, a;
     mb_real *out; /* (rows,columns), NULL: next */
     int64_t rows, columns;
 } step_sink;
 
-/* A row of a block, of which the first n numbers belong to the matrix. */
-static void add_row(const step_sink *s, const mb_real *restrict values, int64_t n, mb_real *restrict to) {
-    for (int64_t j = 0; j < n; j++) {
-        to[j] = (s->keep == 0 ? 0 : s->keep * to[j]) + values[j];
-    }
-}
-
-static void add_to_out(const step_sink *s, const mb_real *values, int64_t row, int64_t column) {
+/* A block, of which some rows and columns may be padding. */
+static void put_out(const step_sink *s, const mb_real *values, int64_t row, int64_t column) {
     const bool tall = s->rows > s->columns;
     mb_real turned[BLOCK * BLOCK];
     if (tall) {
@@ -109,7 +104,8 @@ static void add_to_out(const step_sink *s, const mb_real *values, int64_t row, i
     const int64_t n_rows = s->rows - row < BLOCK ? s->rows - row : BLOCK;
     const int64_t n_columns = s->columns - column < BLOCK ? s->columns - column : BLOCK;
     for (int64_t i = 0; i < n_rows; i++) {
-        add_row(s, (tall ? turned : values) + i * BLOCK, n_columns, s->out + (row + i) * s->columns + column);
+        memcpy(s->out + (row + i) * s->columns + column, (tall ? turned : values) + i * BLOCK,
+               (size_t)n_columns * sizeof *values);
     }
 }
 
@@ -131,12 +127,11 @@ static void store_step(void *context, const float *sums, int64_t row, int64_t n_
         }
     }
     if (s->out) {
-        add_to_out(s, values, row, column);
+        put_out(s, values, row, column);
     }
 }
 
-void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x, mb_real scale, mb_real keep, mb_real *out,
-                                mb_real *scratch) {
+void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x, mb_real *out, mb_real *scratch) {
     work w = lay_out(rows, columns, scratch);
     const double length = mb_muon_norm(x, rows * columns);
     const mb_bf16_factor given = {.data = x, .stride = columns, .transposed = rows > columns, .is_real = true};
@@ -155,8 +150,7 @@ void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x,
         mb_bf16_pack(&itself, w.n, w.k, w.n, w.packed);
         const bool last = i + 1 == MB_MUON_STEPS;
         step_sink sink = {.w = &w,
-                          .scale = (mb_real)((last ? (double)scale : 1) * first),
-                          .keep = keep,
+                          .scale = (mb_real)first,
                           .a = p.a,
                           .out = last ? out : NULL,
                           .rows = rows,

@@ -12,12 +12,12 @@ enum { NORM_BLOCKS = 1024 };
 
 const char *const mb_optimizer_names[] = {"adamw", "muon", NULL};
 
-int mb_optimizer_n_moments(const mb_optimizer *optimizer, const mb_param *view) {
-    return optimizer->options.kind == MB_OPTIMIZER_MUON && view->n_matrices > 0 ? 1 : 2;
+static bool is_adamws(const mb_optimizer *optimizer, const mb_param *view) {
+    return optimizer->options.kind == MB_OPTIMIZER_ADAMW || view->n_matrices == 0;
 }
 
-static bool is_adamws(const mb_optimizer *optimizer, const mb_param *view) {
-    return mb_optimizer_n_moments(optimizer, view) == 2;
+int64_t mb_optimizer_moment2_count(const mb_optimizer *optimizer, const mb_param *view) {
+    return is_adamws(optimizer, view) ? view->count : view->dims[0];
 }
 
 static size_t segments_of(int64_t count) {
@@ -145,7 +145,8 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
     optimizer->step++;
     if (o->kind == MB_OPTIMIZER_MUON) {
         const double rate = learning_rate * o->muon_rate;
-        mb_muon_update(&optimizer->muon, params, optimizer->moment1, o->momentum, rate, 1 - rate * o->weight_decay, scale);
+        mb_muon_update(&optimizer->muon, params, optimizer->moment1, optimizer->moment2, o->momentum, rate,
+                       1 - rate * o->weight_decay, scale);
     }
     const double t = (double)optimizer->step;
     const mb_adamw_factors all = {

@@ -35,7 +35,7 @@ typedef struct mb_optimizer_segment {
 
 typedef struct mb_optimizer {
     mb_optimizer_options options;
-    mb_real *moment1, *moment2;     /* params->count elements each; Muon's momentum is in moment1, its moment2 is not used */
+    mb_real *moment1, *moment2;     /* params->count elements each; mb_optimizer_moment2_count says what moment2 has */
     int64_t step;                   /* updates made */
     mb_optimizer_segment *segments; /* of AdamW's views */
     size_t n_segments;
@@ -47,8 +47,9 @@ typedef struct mb_optimizer {
 mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, const mb_optimizer_options *options,
                             mb_error *error);
 void mb_optimizer_free(mb_optimizer *optimizer);
-/* How many moments a view has: 2 (AdamW) or 1 (Muon). */
-int mb_optimizer_n_moments(const mb_optimizer *optimizer, const mb_param *view);
+/* How many numbers a view's second moment has, which are the first of its place in moment2: as many as the view, or one a row
+ * (Muon's matrices). */
+int64_t mb_optimizer_moment2_count(const mb_optimizer *optimizer, const mb_param *view);
 /* L2 norm of all gradients; partial sums over fixed blocks in double, added in order. */
 double mb_params_grad_norm(const mb_params *params);
 /* The same for parameters that this optimizer updates, to the bit; it looks only where gradients can be. */
