@@ -29,6 +29,9 @@ void mb_embeddings_declare(mb_model *model) {
     } else {
         declare_modernbert(model);
     }
+    if (model->embeddings.word) {
+        mb_model_view(model, model->embeddings.word)->rows_are_pieces = true;
+    }
 }
 
 /* 0, 1, 2 ... in each sequence. */

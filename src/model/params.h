@@ -30,6 +30,7 @@ typedef struct mb_param {
     double init_scale;     /* times the deviation of the others; 1 unless the model says otherwise */
     int32_t n_matrices;    /* hidden matrices of the encoder, which Muon may take: how many of one shape stand on each other in
                               this view (a fused (3H,H) query, key and value: 3); 0: no hidden matrix */
+    bool rows_are_pieces;  /* the word embeddings: a row for each piece of the vocabulary */
     double rate;           /* times the learning rate of all; 1 unless mb_model_set_rates says otherwise */
     bool decay;            /* weight decay applies: matrices yes, biases and LayerNorm no */
     bool fused;            /* follows its predecessor without a gap */

@@ -4,7 +4,9 @@
 
 #include <math.h>
 
+#include "tensor/sums.h"
 #include "tensor/tensor.h"
+#include "tensor/vmath.h"
 
 /* What an update multiplies by, rounded once. */
 typedef struct mb_adamw_factors {
@@ -29,6 +31,25 @@ static inline void mb_adamw_update(int64_t n, mb_real *restrict w, mb_real *rest
         const mb_real grad = g[i] * c.scale;
         g[i] = 0;
         mb_adamw_element(&w[i], grad, &m[i], &v[i], &c);
+    }
+}
+
+/* The same with one second moment for each of `n_rows` rows, that of the mean of g^2 (Zhang et al. 2024, "Adam-mini", where an
+ * embedding's rows are its blocks). v: (n_rows). */
+static inline void mb_adamw_update_rows(int64_t n_rows, int64_t width, mb_real *restrict w, mb_real *restrict g,
+                                        mb_real *restrict m, mb_real *restrict v, const mb_adamw_factors *factors) {
+    const mb_adamw_factors c = *factors;
+    for (int64_t row = 0; row < n_rows; row++) {
+        mb_real *restrict weights = w + row * width, *restrict grads = g + row * width, *restrict moments = m + row * width;
+        const mb_real mean_square = c.scale * c.scale * mb_sum_of_squares(grads, width, 0) / (mb_real)width;
+        v[row] = c.beta2 * v[row] + (1 - c.beta2) * mean_square;
+        const mb_real step = c.step_size / (mb_sqrt(v[row]) * c.inverse_correction2 + c.epsilon);
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++) {
+            moments[i] += (1 - c.beta1) * (grads[i] * c.scale - moments[i]);
+            weights[i] = weights[i] * c.decay - step * moments[i];
+            grads[i] = 0;
+        }
     }
 }
 

@@ -16,22 +16,37 @@ static bool is_adamws(const mb_optimizer *optimizer, const mb_param *view) {
     return optimizer->options.kind == MB_OPTIMIZER_ADAMW || view->n_matrices == 0;
 }
 
-int64_t mb_optimizer_moment2_count(const mb_optimizer *optimizer, const mb_param *view) {
-    return is_adamws(optimizer, view) ? view->count : view->dims[0];
+static bool has_moment_a_row(const mb_optimizer *optimizer, const mb_param *view) {
+    return optimizer->options.kind == MB_OPTIMIZER_MUON && (view->n_matrices > 0 || view->rows_are_pieces);
 }
 
-static size_t segments_of(int64_t count) {
-    return (size_t)((count + SEGMENT_ELEMENTS - 1) / SEGMENT_ELEMENTS);
+int64_t mb_optimizer_moment2_count(const mb_optimizer *optimizer, const mb_param *view) {
+    return has_moment_a_row(optimizer, view) ? view->dims[0] : view->count;
+}
+
+/* Elements of a segment of this view: whole rows where their second moment is one. */
+static int64_t segment_elements(const mb_optimizer *optimizer, const mb_param *view) {
+    if (!has_moment_a_row(optimizer, view)) {
+        return SEGMENT_ELEMENTS;
+    }
+    const int64_t width = view->dims[1];
+    return width < SEGMENT_ELEMENTS ? SEGMENT_ELEMENTS / width * width : width;
+}
+
+static size_t segments_of(const mb_optimizer *optimizer, const mb_param *view) {
+    const int64_t elements = segment_elements(optimizer, view);
+    return (size_t)((view->count + elements - 1) / elements);
 }
 
 static void cut_into_segments(mb_optimizer *optimizer, const mb_params *params) {
     size_t n = 0;
     for (size_t v = 0; v < params->n_views; v++) {
         const mb_param *view = &params->views[v];
-        for (int64_t begin = 0; begin < view->count && is_adamws(optimizer, view); begin += SEGMENT_ELEMENTS) {
-            int64_t rest = view->count - begin;
+        const int64_t elements = segment_elements(optimizer, view);
+        for (int64_t begin = 0; begin < view->count && is_adamws(optimizer, view); begin += elements) {
+            const int64_t rest = view->count - begin;
             optimizer->segments[n++] = (mb_optimizer_segment){
-                .offset = view->offset + begin, .count = rest < SEGMENT_ELEMENTS ? rest : SEGMENT_ELEMENTS, .view = v};
+                .offset = view->offset + begin, .count = rest < elements ? rest : elements, .view = v};
         }
     }
     assert(n == optimizer->n_segments);
@@ -43,7 +58,7 @@ mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, co
     *optimizer = (mb_optimizer){.options = *options};
     for (size_t v = 0; v < params->n_views; v++) {
         if (is_adamws(optimizer, &params->views[v])) {
-            optimizer->n_segments += segments_of(params->views[v].count);
+            optimizer->n_segments += segments_of(optimizer, &params->views[v]);
         }
     }
     optimizer->moment1 = calloc((size_t)params->count, sizeof *optimizer->moment1);
@@ -163,11 +178,15 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
     for (int64_t s = 0; s < n_segments; s++) {
         const mb_optimizer_segment *segment = &optimizer->segments[s];
         const mb_param *view = &params->views[segment->view];
-        int64_t at = segment->offset;
+        const int64_t at = segment->offset;
+        const mb_adamw_factors factors = factors_of(view, &all);
         if (view->frozen) {
             memset(params->grads + at, 0, (size_t)segment->count * sizeof *params->grads);
+        } else if (has_moment_a_row(optimizer, view)) {
+            const int64_t width = view->dims[1], first_row = (at - view->offset) / width;
+            mb_adamw_update_rows(segment->count / width, width, params->weights + at, params->grads + at,
+                                 optimizer->moment1 + at, optimizer->moment2 + view->offset + first_row, &factors);
         } else {
-            const mb_adamw_factors factors = factors_of(view, &all);
             mb_adamw_update(segment->count, params->weights + at, params->grads + at, optimizer->moment1 + at,
                             optimizer->moment2 + at, &factors);
         }
@@ -181,7 +200,7 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
 /* --- a table of which a step touches few rows --- */
 
 mb_status mb_optimizer_update_rows(mb_optimizer *optimizer, const mb_params *params, size_t view, mb_error *error) {
-    assert(optimizer->rows == NULL && is_adamws(optimizer, &params->views[view]) && !params->views[view].frozen);
+    assert(optimizer->rows == NULL && !has_moment_a_row(optimizer, &params->views[view]) && !params->views[view].frozen);
     mb_row_updates *rows = calloc(1, sizeof *rows);
     mb_status status = rows == NULL ? mb_fail(error, MB_ERROR_MEMORY, "out of memory for the optimizer")
                                     : mb_row_updates_init(rows, params, view, optimizer->step == 0, error);

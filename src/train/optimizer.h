@@ -1,6 +1,6 @@
 /* One optimizer interface over the parameter table. Every view is AdamW's (Loshchilov & Hutter 2019, Algorithm 2), except that
  * with MB_OPTIMIZER_MUON the hidden matrices of the encoder (n_matrices > 0) are Muon's (muon.h): embeddings, norms, biases and
- * heads stay AdamW's. Decay is decoupled in both.
+ * heads stay AdamW's, the word embeddings with one second moment a row. Decay is decoupled in both.
  *
  * AdamW is fused: one pass over memory applies the clip factor, updates both moments, decays, steps, and zeroes the gradient
  * for the next step. */
@@ -48,7 +48,7 @@ mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, co
                             mb_error *error);
 void mb_optimizer_free(mb_optimizer *optimizer);
 /* How many numbers a view's second moment has, which are the first of its place in moment2: as many as the view, or one a row
- * (Muon's matrices). */
+ * (with MB_OPTIMIZER_MUON the hidden matrices and the word embeddings). */
 int64_t mb_optimizer_moment2_count(const mb_optimizer *optimizer, const mb_param *view);
 /* L2 norm of all gradients; partial sums over fixed blocks in double, added in order. */
 double mb_params_grad_norm(const mb_params *params);

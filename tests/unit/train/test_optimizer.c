@@ -63,6 +63,54 @@ Test(optimizer, two_steps_by_hand) {
     mb_params_free(&params);
 }
 
+/* With Muon a row of the word embeddings has one second moment. lr 0.1, two steps of a row of 3, gradients scaled by 0.5 to
+ * (1, -2, 2) and (0, 3, 0), mean squares 3 and 3:
+ *   step 1: m = (0.1, -0.2, 0.2), v = 0.03;   w = 0.99 w - 0.1 (1, -2, 2) / sqrt(3)
+ *   step 2: m = (0.09, 0.12, 0.18), v = 0.0297 + 0.03;   m / 0.19, v / 0.0199 = 3
+ * A row without gradients only decays. Rows that are wider than a segment, and a number of them that is no multiple of one. */
+Test(optimizer, word_embeddings_have_one_second_moment_a_row) {
+    const int64_t widths[] = {3, 16384 + 3}, n_rows = 12345;
+    for (int w = 0; w < 2; w++) {
+        const int64_t width = widths[w], rows = w == 0 ? n_rows : 3, dims[] = {rows, width}, last = (rows - 1) * width;
+        const double gradients[2][3] = {{2, -4, 4}, {0, 6, 0}}, m1[] = {0.1, -0.2, 0.2}, m2[] = {0.09, 0.12, 0.18};
+        mb_params params = {0};
+        mb_optimizer optimizer;
+        mb_error error;
+        mb_optimizer_options o = options;
+        o.kind = MB_OPTIMIZER_MUON;
+        cr_assert_eq(mb_params_add(&params, "words", 2, dims, MB_INIT_NORMAL, true, false), 0);
+        cr_assert_eq(mb_params_allocate(&params, true, &error), MB_OK, "%s", error.message);
+        params.views[0].rows_are_pieces = true;
+        cr_assert_eq(mb_optimizer_init(&optimizer, &params, &o, &error), MB_OK, "%s", error.message);
+        cr_assert_eq(mb_optimizer_moment2_count(&optimizer, &params.views[0]), rows);
+        for (int64_t i = 0; i < params.views[0].count; i++) {
+            params.weights[i] = 1;
+        }
+        const double sizes[] = {3, 3 * 3.0 / (double)width}; /* the mean squares: the rest of a wide row is 0 */
+        for (int step = 0; step < 2; step++) {
+            for (int64_t i = 0; i < width; i++) { /* threes: in the last row, from its beginning on */
+                params.grads[last + i] = i < 3 ? (mb_real)gradients[step][i] : 0;
+            }
+            mb_optimizer_update(&optimizer, &params, 0.1, 0.5);
+        }
+        for (int i = 0; i < 3; i++) {
+            const double root = sqrt(sizes[w]) + 1e-6;
+            const double after1 = 0.99 - 0.1 * m1[i] / 0.1 / root, after2 = 0.99 * after1 - 0.1 * m2[i] / 0.19 / root;
+            cr_assert_float_eq(params.weights[last + i], after2, 1e-4 * fabs(after2 - 1), "%g, not %g",
+                               (double)params.weights[last + i], after2);
+            cr_assert_eq(params.grads[last + i], 0);
+        }
+        for (int64_t i = 0; i < last; i++) {
+            cr_assert_float_eq(params.weights[i], 0.99 * 0.99, 1e-6, "element %ld", (long)i);
+        }
+        for (int64_t i = 0; i < params.count; i++) {
+            cr_assert_eq(optimizer.moment2[i] != 0, i == rows - 1);
+        }
+        mb_optimizer_free(&optimizer);
+        mb_params_free(&params);
+    }
+}
+
 /* A view at a quarter of the rate goes a quarter of the way, decay included, whoever updates it. */
 static void check_rate(mb_optimizer_kind kind, bool by_rows) {
     enum { N = 2 };
