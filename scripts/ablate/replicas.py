@@ -98,6 +98,14 @@ def orthogonalize(x):
     return (x.transpose(1, 2) if tall else x).float()
 
 
+def of_one_length(update, v):
+    """NorMuon: the columns, which are the neurons here, over the root of their running mean square v (R, 1, columns); each matrix
+    stays as long as it was."""
+    v.lerp_(update.square().mean(1, keepdim=True), 0.05)
+    turned = update / (v.sqrt() + 1e-10)
+    return turned * update.norm(dim=(1, 2), keepdim=True) / (turned.norm(dim=(1, 2), keepdim=True) + 1e-10)
+
+
 def rate_factor(recipe, progress):
     if progress < recipe["warmup"]:
         return progress / recipe["warmup"]
@@ -168,12 +176,14 @@ class Run:
                 if self.muon and name in HIDDEN:
                     m.lerp_(g, 0.05)
                     rows, columns = w.shape[-2:]
-                    update = orthogonalize((g + 0.95 * (m - g)).view(-1, rows, columns)).view_as(w)
+                    update = orthogonalize((g + 0.95 * (m - g)).view(-1, rows, columns))
+                    update = of_one_length(update, v.view(-1, rows, columns)[:, :1]).view_as(w)
                     w.mul_(each(1 - muon_rate * self.weight_decay, w))
                     w.sub_(update * each(muon_rate * 0.2 * math.sqrt(max(rows, columns)), w))
                     continue
                 m.lerp_(g, 0.1)
-                v.mul_(each(self.beta2, v)).add_(g * g * (1 - each(self.beta2, v)))
+                square = (g * g).mean(-1, keepdim=True) if self.muon and name == "embeddings" else g * g
+                v.mul_(each(self.beta2, v)).add_(square * (1 - each(self.beta2, v)))
                 if w.shape[-2] > 1:  # norms and biases do not decay
                     w.mul_(each(1 - rate * self.weight_decay, w))
                 root = v.sqrt() / each((1 - self.beta2**self.step_number).sqrt(), v) + 1e-6
