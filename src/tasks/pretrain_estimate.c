@@ -64,6 +64,15 @@ static mb_status time_kinds(mb_pretrain_run *run, const mb_batch *batch, step_ti
     return status;
 }
 
+static int64_t count_moments(const mb_pretrain_run *run) {
+    const mb_params *params = mb_model_params(run->model);
+    int64_t n = 0;
+    for (size_t v = 0; v < params->n_views; v++) {
+        n += params->views[v].count + mb_optimizer_moment2_count(&run->optimizer, &params->views[v]);
+    }
+    return n;
+}
+
 static json_t *describe(mb_pretrain_run *run, const step_times *times, double update_seconds) {
     const mb_pretrain_options *o = run->options;
     const mb_model_config *config = mb_model_get_config(run->model);
@@ -79,9 +88,10 @@ static json_t *describe(mb_pretrain_run *run, const step_times *times, double up
         "positions", (int)config->max_positions, "parameters", (json_int_t)mb_params_n_weights(params), "batch", "sequences",
         (json_int_t)o->batch_size, "seq_length", (json_int_t)o->seq_length, "grad_accum", (json_int_t)o->grad_accum,
         "tokens_per_step", (json_int_t)tokens, "memory_mb", "weights", 1e-6 * one_buffer, "gradients", 1e-6 * one_buffer,
-        "optimizer", 2e-6 * one_buffer, "activations", 1e-6 * (double)mb_tape_peak_bytes(run->tape), "peak_resident",
-        1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step", times->last, "of_which_update", update_seconds,
-        "seconds_per_step_at_first", times->first, "tokens_per_second", tokens / times->last);
+        "optimizer", 1e-6 * (double)count_moments(run) * (double)sizeof(mb_real), "activations",
+        1e-6 * (double)mb_tape_peak_bytes(run->tape), "peak_resident", 1.024e-3 * (double)usage.ru_maxrss, "seconds_per_step",
+        times->last, "of_which_update", update_seconds, "seconds_per_step_at_first", times->first, "tokens_per_second",
+        tokens / times->last);
     if (result != NULL && o->steps > 0 &&
         (json_object_set_new(result, "steps", json_integer(o->steps)) != 0 ||
          json_object_set_new(result, "estimated_seconds", json_real(times->mean * (double)o->steps)) != 0)) {

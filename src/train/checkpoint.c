@@ -147,11 +147,11 @@ static mb_status read_moment(const mb_safetensors *file, const mb_param *view, i
     const mb_safetensor *tensor = mb_safetensors_find(file, name);
     const int64_t count = moment_count(optimizer, moment, view);
     if (tensor == NULL || tensor->n_dims != (count < view->count ? 1 : view->n_dims)) {
-        return mb_fail(
-            error, MB_ERROR_MISMATCH,
-            "'%s' has no '%s' that fits: it was made with another --optimizer than %s, or by an older minibert; resume with that, "
-            "or begin a run with --init and another --out",
-            file->path, name, mb_optimizer_names[optimizer->options.kind]);
+        return mb_fail(error, MB_ERROR_MISMATCH,
+                       "'%s' has no '%s' that fits: it was made with another --optimizer than %s, or by an older minibert; "
+                       "resume with that, "
+                       "or begin a run with --init and another --out",
+                       file->path, name, mb_optimizer_names[optimizer->options.kind]);
     }
     mb_real *out = (moment == 0 ? optimizer->moment1 : optimizer->moment2) + view->offset;
     return mb_safetensors_read(file, tensor, out, count, error);

@@ -119,7 +119,8 @@ static void list_matrices(mb_muon *muon, const mb_params *params) {
         for (int32_t i = 0; i < view->n_matrices; i++) {
             const int64_t rows = view->dims[0] / view->n_matrices;
             mb_muon_matrix *matrix = &muon->matrices[muon->n++];
-            *matrix = (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], view->offset + i * rows, v};
+            *matrix =
+                (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], view->offset + i * rows, v};
             const int64_t own = (muon->bf16 ? mb_muon_bf16_scratch_elements : mb_muon_scratch_elements)(rows, view->dims[1]);
             const int64_t needed = orthogonal_elements(rows, view->dims[1]) + (own + 15) / 16 * 16;
             muon->slot_elements = needed > muon->slot_elements ? needed : muon->slot_elements;

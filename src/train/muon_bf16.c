@@ -149,12 +149,8 @@ void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x,
         const mb_bf16_factor itself = {.data = w.x, .stride = w.k}, step = {.data = w.step, .stride = w.n};
         mb_bf16_pack(&itself, w.n, w.k, w.n, w.packed);
         const bool last = i + 1 == MB_MUON_STEPS;
-        step_sink sink = {.w = &w,
-                          .scale = (mb_real)first,
-                          .a = p.a,
-                          .out = last ? out : NULL,
-                          .rows = rows,
-                          .columns = columns};
+        step_sink sink = {
+            .w = &w, .scale = (mb_real)first, .a = p.a, .out = last ? out : NULL, .rows = rows, .columns = columns};
         mb_bf16_gemm(w.n, w.k, w.n, &step, (mb_bf16_packed){w.packed, w.n}, store_step, &sink);
         mb_bf16 *const swap = w.x;
         w.x = w.next;

@@ -45,8 +45,8 @@ static void cut_into_segments(mb_optimizer *optimizer, const mb_params *params) 
         const int64_t elements = segment_elements(optimizer, view);
         for (int64_t begin = 0; begin < view->count && is_adamws(optimizer, view); begin += elements) {
             const int64_t rest = view->count - begin;
-            optimizer->segments[n++] = (mb_optimizer_segment){
-                .offset = view->offset + begin, .count = rest < elements ? rest : elements, .view = v};
+            optimizer->segments[n++] =
+                (mb_optimizer_segment){.offset = view->offset + begin, .count = rest < elements ? rest : elements, .view = v};
         }
     }
     assert(n == optimizer->n_segments);

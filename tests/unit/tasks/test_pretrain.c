@@ -269,6 +269,13 @@ Test(pretrain, a_dry_run_tells_and_writes_nothing) {
     cr_assert_eq(number(json_object_get(result, "batch"), "tokens_per_step"), 8 * 32 * 4);
     cr_assert_gt(number(result, "seconds_per_step"), 0);
     cr_assert_gt(number(json_object_get(result, "memory_mb"), "activations"), 0);
+    cr_assert_float_eq(number(json_object_get(result, "memory_mb"), "optimizer"), 8e-6 * number(result, "parameters"), 1e-9);
+    json_decref(result);
+    o.optimizer = MB_OPTIMIZER_MUON;
+    result = pretrain(&o, &n);
+    const double second_moments =
+        28438 - 500 * 31 - 4 * 32 * 31 - 64 * 31 - 32 * 63; /* one a row of words and hidden matrices */
+    cr_assert_float_eq(number(json_object_get(result, "memory_mb"), "optimizer"), 4e-6 * (28438 + second_moments), 1e-9);
     json_decref(result);
     workplace_end(&w);
 }
