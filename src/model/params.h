@@ -62,6 +62,10 @@ void mb_params_copy_weights(mb_params *to, const mb_params *from);
 /* -1 when absent. */
 int mb_params_find(const mb_params *params, const char *name);
 int64_t mb_params_n_weights(const mb_params *params); /* without alignment gaps */
+/* The row of the view's matrix that begins at element `at` of the flat buffers. */
+static inline int64_t mb_params_row(const mb_param *view, int64_t at) {
+    return (at - view->offset) / view->dims[1];
+}
 /* A view's numbers, wherever they lie. */
 static inline const mb_real *mb_params_weights(const mb_params *params, const mb_param *view) {
     return view->mapped ? view->mapped : params->weights + view->offset;

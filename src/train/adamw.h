@@ -6,7 +6,6 @@
 
 #include "tensor/sums.h"
 #include "tensor/tensor.h"
-#include "tensor/vmath.h"
 
 /* What an update multiplies by, rounded once. */
 typedef struct mb_adamw_factors {
@@ -16,10 +15,16 @@ typedef struct mb_adamw_factors {
 /* Loshchilov & Hutter 2019, Algorithm 2, with the bias corrections folded in as PyTorch does:
  *   m = beta1 m + (1 - beta1) g              v = beta2 v + (1 - beta2) g^2
  *   w = (1 - lr lambda) w - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon) */
-static inline void mb_adamw_element(mb_real *w, mb_real grad, mb_real *m, mb_real *v, const mb_adamw_factors *c) {
+static inline mb_real mb_adamw_root(mb_real v, const mb_adamw_factors *c) {
+    return sqrtf(v) * c->inverse_correction2 + c->epsilon;
+}
+static inline void mb_adamw_step(mb_real *w, mb_real grad, mb_real *m, mb_real root, const mb_adamw_factors *c) {
     *m += (1 - c->beta1) * (grad - *m);
+    *w = *w * c->decay - c->step_size * *m / root;
+}
+static inline void mb_adamw_element(mb_real *w, mb_real grad, mb_real *m, mb_real *v, const mb_adamw_factors *c) {
     *v = c->beta2 * *v + (1 - c->beta2) * grad * grad;
-    *w = *w * c->decay - c->step_size * *m / (sqrtf(*v) * c->inverse_correction2 + c->epsilon);
+    mb_adamw_step(w, grad, m, mb_adamw_root(*v, c), c);
 }
 
 /* n elements; their gradients become zero. */
@@ -43,11 +48,10 @@ static inline void mb_adamw_update_rows(int64_t n_rows, int64_t width, mb_real *
         mb_real *restrict weights = w + row * width, *restrict grads = g + row * width, *restrict moments = m + row * width;
         const mb_real mean_square = c.scale * c.scale * mb_sum_of_squares(grads, width, 0) / (mb_real)width;
         v[row] = c.beta2 * v[row] + (1 - c.beta2) * mean_square;
-        const mb_real step = c.step_size / (mb_sqrt(v[row]) * c.inverse_correction2 + c.epsilon);
+        const mb_real root = mb_adamw_root(v[row], &c);
 #pragma omp simd
         for (int64_t i = 0; i < width; i++) {
-            moments[i] += (1 - c.beta1) * (grads[i] * c.scale - moments[i]);
-            weights[i] = weights[i] * c.decay - step * moments[i];
+            mb_adamw_step(&weights[i], grads[i] * c.scale, &moments[i], root, &c);
             grads[i] = 0;
         }
     }

@@ -108,9 +108,9 @@ void mb_muon_orthogonalize(int64_t rows, int64_t columns, const mb_real *x, mb_r
 
 /* --- the update --- */
 
-/* A slot begins with NS(u), up to a multiple of 64 bytes. */
-static int64_t orthogonal_elements(int64_t rows, int64_t columns) {
-    return (rows * columns + 15) / 16 * 16;
+/* Up to a multiple of 64 bytes. */
+static int64_t whole_lines(int64_t n) {
+    return (n + 15) / 16 * 16;
 }
 
 static void list_matrices(mb_muon *muon, const mb_params *params) {
@@ -119,10 +119,9 @@ static void list_matrices(mb_muon *muon, const mb_params *params) {
         for (int32_t i = 0; i < view->n_matrices; i++) {
             const int64_t rows = view->dims[0] / view->n_matrices;
             mb_muon_matrix *matrix = &muon->matrices[muon->n++];
-            *matrix =
-                (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], view->offset + i * rows, v};
+            *matrix = (mb_muon_matrix){view->offset + i * rows * view->dims[1], rows, view->dims[1], v};
             const int64_t own = (muon->bf16 ? mb_muon_bf16_scratch_elements : mb_muon_scratch_elements)(rows, view->dims[1]);
-            const int64_t needed = orthogonal_elements(rows, view->dims[1]) + (own + 15) / 16 * 16;
+            const int64_t needed = whole_lines(rows * view->dims[1]) + whole_lines(own); /* NS(u) first */
             muon->slot_elements = needed > muon->slot_elements ? needed : muon->slot_elements;
         }
     }
@@ -198,17 +197,17 @@ void mb_muon_update(const mb_muon *muon, mb_params *params, mb_real *m, mb_real 
 #pragma omp parallel for schedule(dynamic) num_threads(muon->n_slots)
     for (int64_t i = 0; i < n; i++) {
         const mb_muon_matrix *matrix = &muon->matrices[i];
+        const mb_param *view = &params->views[matrix->view];
         const int64_t count = matrix->rows * matrix->columns, at = matrix->offset;
         mb_real *update = params->grads + at, *orthogonal = muon->scratch + omp_get_thread_num() * muon->slot_elements;
-        if (!params->views[matrix->view].frozen) {
-            const double rate = params->views[matrix->view].rate;
+        if (!view->frozen) {
+            const double rate = view->rate;
             const double size = 0.2 * sqrt((double)(matrix->rows > matrix->columns ? matrix->rows : matrix->columns));
             apply_momentum(count, update, m + at, (mb_real)momentum, (mb_real)gradient_scale);
-            (muon->bf16 ? mb_muon_orthogonalize_bf16
-                        : mb_muon_orthogonalize)(matrix->rows, matrix->columns, update, orthogonal,
-                                                 orthogonal + orthogonal_elements(matrix->rows, matrix->columns));
-            apply_rows(matrix, orthogonal, v + matrix->row_offset, update, learning_rate * rate * size, 1 - rate * (1 - decay),
-                       params->weights + at);
+            (muon->bf16 ? mb_muon_orthogonalize_bf16 : mb_muon_orthogonalize)(matrix->rows, matrix->columns, update, orthogonal,
+                                                                              orthogonal + whole_lines(count));
+            apply_rows(matrix, orthogonal, v + view->offset + mb_params_row(view, at), update, learning_rate * rate * size,
+                       1 - rate * (1 - decay), params->weights + at);
         }
         memset(update, 0, (size_t)count * sizeof *update);
     }

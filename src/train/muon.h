@@ -14,7 +14,6 @@
 /* One matrix of a view: query, key and value are three, however they are stored. */
 typedef struct mb_muon_matrix {
     int64_t offset, rows, columns;
-    int64_t row_offset; /* where what there is once a row begins: the first numbers of the view, one for each of its rows */
     size_t view;
 } mb_muon_matrix;
 

@@ -183,9 +183,10 @@ void mb_optimizer_update(mb_optimizer *optimizer, mb_params *params, double lear
         if (view->frozen) {
             memset(params->grads + at, 0, (size_t)segment->count * sizeof *params->grads);
         } else if (has_moment_a_row(optimizer, view)) {
-            const int64_t width = view->dims[1], first_row = (at - view->offset) / width;
+            const int64_t width = view->dims[1];
             mb_adamw_update_rows(segment->count / width, width, params->weights + at, params->grads + at,
-                                 optimizer->moment1 + at, optimizer->moment2 + view->offset + first_row, &factors);
+                                 optimizer->moment1 + at, optimizer->moment2 + view->offset + mb_params_row(view, at),
+                                 &factors);
         } else {
             mb_adamw_update(segment->count, params->weights + at, params->grads + at, optimizer->moment1 + at,
                             optimizer->moment2 + at, &factors);
