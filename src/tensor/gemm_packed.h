@@ -14,11 +14,12 @@
 
 #include "tensor/tensor.h"
 
-/* Two vectors: with 12 rows (AVX-512) or 6 (AVX2) their sums fill the registers. */
+/* A panel is two vectors wide and a strip of C as many rows high as make their sums, and two vectors of B, fit the registers:
+ * 32 of AVX-512, 16 of AVX2. */
 #ifdef __AVX512F__
-enum { MB_VECTOR_BYTES = 64 };
+enum { MB_VECTOR_BYTES = 64, MB_STRIP = 12 };
 #else
-enum { MB_VECTOR_BYTES = 32 };
+enum { MB_VECTOR_BYTES = 32, MB_STRIP = 6 };
 #endif
 enum { MB_PANEL = 2 * MB_VECTOR_BYTES / (int)sizeof(mb_real) };
 
@@ -26,22 +27,27 @@ static inline int64_t mb_panels_of(int64_t n) {
     return (n + MB_PANEL - 1) / MB_PANEL;
 }
 
-/* A: element (i,p) is data[i row + (p mod MB_PANEL) column + (p / MB_PANEL) chunk]. */
+/* A: element (i,p) is data[(i / MB_STRIP) strip + (i mod MB_STRIP) row + (p / MB_PANEL) chunk + (p mod MB_PANEL) column]. */
 typedef struct mb_left_factor {
     const mb_real *data;
-    int64_t row, column, chunk;
+    int64_t row, column, chunk, strip;
 } mb_left_factor;
 
 static inline mb_left_factor mb_left_rows(const mb_real *a, int64_t stride) {
-    return (mb_left_factor){a, stride, 1, MB_PANEL};
+    return (mb_left_factor){a, stride, 1, MB_PANEL, MB_STRIP * stride};
 }
-/* Memory holds A's transpose. */
+/* Memory holds A's transpose. For a short k: down 512 rows that are 4 KiB apart every line falls into the same set of the
+ * cache. */
 static inline mb_left_factor mb_left_transposed(const mb_real *a, int64_t stride) {
-    return (mb_left_factor){a, 1, stride, MB_PANEL * stride};
+    return (mb_left_factor){a, 1, stride, MB_PANEL * stride, MB_STRIP};
 }
 /* Rows of an (m,k) matrix in panels of `depth` rows, as a product leaves them where C has panels. */
 static inline mb_left_factor mb_left_panels(const mb_real *a, int64_t depth) {
-    return (mb_left_factor){a, MB_PANEL, 1, depth * MB_PANEL};
+    return (mb_left_factor){a, MB_PANEL, 1, depth * MB_PANEL, MB_STRIP * MB_PANEL};
+}
+/* What mb_pack_strips has made. */
+static inline mb_left_factor mb_left_strips(const mb_real *strips, int64_t depth) {
+    return (mb_left_factor){strips, 1, MB_STRIP, MB_PANEL * MB_STRIP, depth * MB_STRIP};
 }
 
 /* Called with every strip of C as soon as it is complete, by the thread that made it, to put it where it belongs, C or
@@ -75,6 +81,12 @@ static inline int64_t mb_packed_count(int64_t k, int64_t n) {
 void mb_pack(bool transposed, int64_t k, int64_t n, const mb_real *b, int64_t stride, mb_real scale, mb_real *packed);
 /* The same over the threads, with scale 1. */
 void mb_pack_parallel(bool transposed, int64_t k, int64_t n, const mb_real *b, int64_t stride, mb_real *packed);
+/* k rows of the transpose of an A with m rows, `stride` apart in memory, to A's strips: each takes MB_STRIP `depth` numbers, of
+ * which this call writes those of its k columns. The k of a product may come in several calls. */
+void mb_pack_strips(int64_t k, int64_t m, const mb_real *a, int64_t stride, int64_t depth, mb_real *strips);
+static inline int64_t mb_strips_count(int64_t m, int64_t depth) {
+    return (m + MB_STRIP - 1) / MB_STRIP * MB_STRIP * depth;
+}
 
 /* On the calling thread. */
 void mb_packed_gemm(int64_t m, int64_t n, int64_t k, mb_left_factor a, const mb_real *packed, mb_product_target target);

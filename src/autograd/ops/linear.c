@@ -45,7 +45,9 @@ static void activate_strip(void *context, mb_real *z, int64_t row, int64_t n_row
 
 /* --- backward --- */
 
-enum { ROW_BLOCK = 120 }; /* a multiple of the strips of a product */
+/* A multiple of the strips of a product; and strips whose distance is no power of two, which would fall into the same sets of
+ * the caches. */
+enum { ROW_BLOCK = 120, STRIPS_APART = 4 };
 
 static void multiply(mb_real *restrict x, const mb_real *restrict factor, int64_t n) {
 #pragma omp simd
@@ -84,7 +86,9 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
     mb_real *dbias = mb_tape_grad(tape, bias, &bias_beta);
     const mb_arena_mark mark = mb_tape_scratch_mark(tape);
     const int64_t packed_count = dx == NULL ? 0 : mb_packed_count(out, in), packed_rows = mb_packed_count(n_rows, in);
+    const int64_t depth = n_rows + STRIPS_APART;
     mb_real *block_sums = mb_tape_alloc(tape, (size_t)(n_blocks * out), sizeof *block_sums);
+    mb_real *turned = dweight == NULL ? NULL : mb_tape_alloc(tape, (size_t)mb_strips_count(out, depth), sizeof *turned);
     mb_real *packed = mb_tape_alloc(tape, (size_t)(packed_count > packed_rows ? packed_count : packed_rows), sizeof *packed);
     if (mb_tape_status(tape) != MB_OK) {
         return;
@@ -106,11 +110,14 @@ static void linear_backward(mb_tape *tape, mb_node *node) {
             mb_packed_gemm(rows, in, out, mb_left_rows(dz + row * out, out), packed,
                            mb_to_rows(dx + row * in, in, x_beta != 0));
         }
+        if (turned != NULL) {
+            mb_pack_strips(rows, out, dz + row * out, out, depth, turned + row * MB_STRIP);
+        }
     }
     mb_add_block_sums(dbias, bias_beta, block_sums, n_blocks, out, out);
-    if (dweight != NULL) {
+    if (turned != NULL) {
         mb_pack_parallel(false, n_rows, in, mb_tensor_real(x), in, packed);
-        mb_packed_gemm_parallel(out, in, n_rows, mb_left_transposed(dz, out), packed,
+        mb_packed_gemm_parallel(out, in, n_rows, mb_left_strips(turned, depth), packed,
                                 mb_to_rows(dweight, in, weight_beta != 0));
     }
     mb_tape_scratch_drop(tape, mark);
