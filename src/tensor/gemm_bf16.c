@@ -333,30 +333,13 @@ void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n
     MB_FOR_WHOLE(to_real_rows, BLOCK, n_columns, store, sums, bias, c, n_rows);
 }
 
-void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                   int64_t n_columns) {
-    alignas(64) float turned[BLOCK * BLOCK];
-    for (int64_t i = 0; i < BLOCK; i += HALF) {
-        for (int64_t j = 0; j < BLOCK; j += HALF) {
-            mb_lanes16 square[HALF];
-            for (int64_t r = 0; r < HALF; r++) {
-                mb_load16(&square[r], sums + (i + r) * BLOCK + j);
-            }
-            mb_transpose16(square);
-            for (int64_t r = 0; r < HALF; r++) {
-                mb_store16(turned + (j + r) * BLOCK + i, &square[r]);
-            }
-        }
-    }
-    mb_bf16_store_real(context, turned, column, n_columns, row, n_rows);
-}
-
 MB_SPECIALIZED void to_bf16_rows(const mb_bf16_store *store, const float *sums, const mb_real *restrict bias, mb_bf16 *c,
                                  int64_t n_rows, int64_t n) {
     const mb_real alpha = (mb_real)store->alpha, beta = (mb_real)store->beta;
     for (int64_t i = 0; i < n_rows; i++) {
         const float *restrict from = sums + i * BLOCK;
         mb_bf16 *restrict to = c + i * store->stride;
+        mb_prefetch_write(to + BLOCK, BLOCK * sizeof *to); /* of the next block */
         mb_real values[BLOCK], before[BLOCK];
         for (int64_t j = 0; j < n; j++) {
             values[j] = alpha * (mb_real)from[j] + bias[j];
@@ -376,4 +359,34 @@ void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n
     const mb_real *bias = store->bias == NULL ? no_bias : store->bias + column;
     mb_bf16 *c = (mb_bf16 *)store->c + row * store->stride + column;
     MB_FOR_WHOLE(to_bf16_rows, BLOCK, n_columns, store, sums, bias, c, n_rows);
+}
+
+/* The transpose of a block of sums. */
+static void turn_sums(const float *sums, float *turned) {
+    for (int64_t i = 0; i < BLOCK; i += HALF) {
+        for (int64_t j = 0; j < BLOCK; j += HALF) {
+            mb_lanes16 square[HALF];
+            for (int64_t r = 0; r < HALF; r++) {
+                mb_load16(&square[r], sums + (i + r) * BLOCK + j);
+            }
+            mb_transpose16(square);
+            for (int64_t r = 0; r < HALF; r++) {
+                mb_store16(turned + (j + r) * BLOCK + i, &square[r]);
+            }
+        }
+    }
+}
+
+void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                   int64_t n_columns) {
+    alignas(64) float turned[BLOCK * BLOCK];
+    turn_sums(sums, turned);
+    mb_bf16_store_real(context, turned, column, n_columns, row, n_rows);
+}
+
+void mb_bf16_store_bf16_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                   int64_t n_columns) {
+    alignas(64) float turned[BLOCK * BLOCK];
+    turn_sums(sums, turned);
+    mb_bf16_store_bf16(context, turned, column, n_columns, row, n_rows);
 }

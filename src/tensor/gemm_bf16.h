@@ -72,10 +72,12 @@ typedef struct mb_bf16_store {
     const mb_real *bias;
 } mb_bf16_store;
 void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
 /* The same for a C that lies transposed in memory, `stride` the distance of its columns: for B^T A^T in place of A B, where
  * that has the smaller first factor to turn. */
 void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
                                    int64_t n_columns);
-void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+void mb_bf16_store_bf16_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                   int64_t n_columns);
 
 #endif

@@ -28,4 +28,12 @@ static inline void mb_stream_copy(void *restrict to, const void *restrict from, 
     memcpy(to, from, n_bytes);
 }
 
+/* Asks for n_bytes that will soon be written, so that nothing waits for their lines then: a processor foresees lines that
+ * follow each other, but not a few in every row. Any address will do. */
+static inline void mb_prefetch_write(const void *at, size_t n_bytes) {
+    for (size_t i = 0; i < n_bytes; i += 64) {
+        __builtin_prefetch((const char *)at + i, 1);
+    }
+}
+
 #endif

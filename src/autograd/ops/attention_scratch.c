@@ -31,7 +31,7 @@ bool mb_attention_plan_scratch(mb_tape *tape, const mb_attention_saved *saved, b
                                                                    : 0,
                                 .turned = turned ? mb_bf16_padded(longest) * size : 0,
                                 .block = turned && backward ? rows * size : 0,
-                                .apart = (turned || bf16) && backward ? longest * size : 0,
+                                .apart = (turned || (bf16 && longest > rows)) && backward ? longest * size : 0,
                                 .packed = packed_count(saved->dtype, rows, keys, size, backward)};
     plan->share =
         plan->packed + plan->kept + plan->scores * (backward ? 2 : 1) + 2 * plan->turned + plan->block + 2 * plan->apart + size;
@@ -70,16 +70,17 @@ static void multiply_bf16(mb_bf16 *packed, bool trans_a, bool trans_b, int64_t m
     mb_bf16_factor right = {.data = b.data, .stride = b.stride, .transposed = trans_b, .is_real = b.dtype != MB_BF16};
     mb_bf16_store store = {.c = c.data, .stride = c.stride, .alpha = (float)alpha, .beta = add ? 1 : 0};
     const int64_t depth = mb_bf16_padded(k);
-    if (trans_a && !trans_b && n < m && c.dtype != MB_BF16) { /* C^T = B^T A: of the two, B is less to turn */
+    const bool to_bf16 = c.dtype == MB_BF16;
+    if (trans_a && !trans_b && n < m) { /* C^T = B^T A: of the two, B is less to turn */
         left.transposed = false;
         right.transposed = true;
         mb_bf16_pack(&left, k, m, depth, packed);
-        mb_bf16_gemm(n, m, k, &right, (mb_bf16_packed){packed, depth}, mb_bf16_store_real_transposed, &store);
+        mb_bf16_gemm(n, m, k, &right, (mb_bf16_packed){packed, depth},
+                     to_bf16 ? mb_bf16_store_bf16_transposed : mb_bf16_store_real_transposed, &store);
         return;
     }
     mb_bf16_pack(&right, k, n, depth, packed);
-    mb_bf16_gemm(m, n, k, &left, (mb_bf16_packed){packed, depth}, c.dtype == MB_BF16 ? mb_bf16_store_bf16 : mb_bf16_store_real,
-                 &store);
+    mb_bf16_gemm(m, n, k, &left, (mb_bf16_packed){packed, depth}, to_bf16 ? mb_bf16_store_bf16 : mb_bf16_store_real, &store);
 }
 
 void mb_attention_multiply(const mb_attention_scratch *mine, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,

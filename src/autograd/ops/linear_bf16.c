@@ -33,6 +33,7 @@ MB_SPECIALIZED void finish_columns(const forward_context *c, const float *sums, 
     mb_activate(c->activation, z, c->derivative == NULL ? NULL : slope, n_rows * BLOCK);
     mb_bf16 *y = c->y + row * c->width + column;
     for (int64_t i = 0; i < n_rows; i++) {
+        mb_prefetch_write(y + i * c->width + BLOCK, BLOCK * sizeof *y); /* of the next block */
         mb_bf16_write(z + i * BLOCK, n, y + i * c->width);
     }
     for (int64_t i = 0; c->derivative != NULL && i < n_rows; i++) {

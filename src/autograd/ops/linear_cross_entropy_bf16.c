@@ -174,38 +174,34 @@ MB_SPECIALIZED void scale_exponentials(mb_bf16 *dlogits, float factor, int64_t w
     mb_bf16_write(d, width, dlogits);
 }
 
-/* From exponentials to dlogits, in place: scale (p - [target]), p = exp(logit - max) exp(max - log sum). */
-static void make_dlogits(const chunk *c, int64_t slice, int64_t width, mb_bf16 *dlogits) {
-    const slice_row *rows = c->slices + slice * c->n_rows;
+/* From exponentials to dlogits, in place: scale (p - [target]), p = exp(logit - max) exp(max - log sum). Of at most BLOCK rows,
+ * the first of which is row `row` of the chunk. */
+static void make_dlogits(const chunk *c, int64_t slice, int64_t row, int64_t n_rows, mb_bf16 *dlogits) {
+    const slice_row *rows = c->slices + slice * c->n_rows + row;
+    const int64_t width = slice_width(c, slice);
     const float scale = (float)c->problem->scale;
-    float factors[MAX_ROWS];
+    float factors[BLOCK];
 #pragma omp simd
-    for (int64_t i = 0; i < c->n_rows; i++) {
-        factors[i] = scale * (float)mb_exp((mb_real)(rows[i].max - c->log_sums[i]));
+    for (int64_t i = 0; i < n_rows; i++) {
+        factors[i] = scale * (float)mb_exp((mb_real)(rows[i].max - c->log_sums[row + i]));
     }
-    for (int64_t i = 0; i < c->n_rows; i++) {
+    for (int64_t i = 0; i < n_rows; i++) {
         MB_FOR_WHOLE(scale_exponentials, SLICE, width, dlogits + i * SLICE, factors[i]);
-        const int64_t target = target_of(c, slice, i);
+        const int64_t target = target_of(c, slice, row + i);
         if (target >= 0) { /* near 0 when it is learnt: not from the rounded exponential */
-            const float p = expf(c->target_logits[i] - c->log_sums[i]);
+            const float p = expf(c->target_logits[row + i] - c->log_sums[row + i]);
             dlogits[i * SLICE + target] = mb_bf16_from_float(scale * p - scale);
         }
     }
 }
 
-static void add_bias_gradient(const chunk *c, int64_t slice, const mb_bf16 *dlogits) {
-    mb_real sums[SLICE] = {0};
-    const int64_t width = slice_width(c, slice);
-    for (int64_t i = 0; i < c->n_rows; i++) {
+MB_SPECIALIZED void add_rows(const mb_bf16 *dlogits, int64_t n_rows, mb_real *restrict sums, int64_t width) {
+    for (int64_t i = 0; i < n_rows; i++) {
         const mb_bf16 *restrict row = dlogits + i * SLICE;
 #pragma omp simd
         for (int64_t j = 0; j < width; j++) {
             sums[j] += (mb_real)mb_bf16_to_float(row[j]);
         }
-    }
-    mb_real *to = c->problem->dbias + slice * SLICE;
-    for (int64_t j = 0; j < width; j++) {
-        to[j] += sums[j];
     }
 }
 
@@ -219,24 +215,34 @@ static void store_float(void *context, const float *sums, int64_t row, int64_t n
     }
 }
 
+/* A few rows at a time through all that reads them, while they are in the first-level cache; then dW, which takes all of them.
+ */
 static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool first_of_group, mb_bf16 *packed) {
     const mb_lce_problem *p = c->problem;
-    const int64_t n = slice_width(c, slice), width = p->width;
-    mb_bf16 *dlogits = c->exponentials + slice * c->slice_elements;
-    make_dlogits(c, slice, n, dlogits);
-    const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
-    mb_bf16_store to_dx = {.c = dx, .stride = width, .beta = first_of_group ? 0 : 1};
+    const int64_t n = slice_width(c, slice), width = p->width, depth = mb_bf16_padded(c->n_rows);
     const mb_bf16_packed w = {c->backward.data + slice * SLICE * BLOCK, c->backward.depth};
-    mb_bf16_gemm(c->n_rows, width, n, &d, w, store_float, &to_dx);
+    mb_real bias_sums[SLICE] = {0};
+    for (int64_t row = 0; row < c->n_rows; row += BLOCK) {
+        const int64_t n_rows = c->n_rows - row < BLOCK ? c->n_rows - row : BLOCK;
+        mb_bf16 *dlogits = c->exponentials + slice * c->slice_elements + row * SLICE;
+        make_dlogits(c, slice, row, n_rows, dlogits);
+        const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
+        mb_bf16_store to_dx = {.c = dx + row * width, .stride = width, .beta = first_of_group ? 0 : 1};
+        mb_bf16_gemm(n_rows, width, n, &d, w, store_float, &to_dx);
+        if (p->dweight != NULL) {
+            mb_bf16_pack(&d, n_rows, n, depth, packed + row * BLOCK);
+        }
+        if (p->dbias != NULL) {
+            MB_FOR_WHOLE(add_rows, SLICE, n, dlogits, n_rows, bias_sums);
+        }
+    }
     if (p->dweight != NULL) {
-        const int64_t depth = mb_bf16_padded(c->n_rows);
         const mb_bf16_factor x = {.data = c->turned_x, .stride = depth, .tiled = true};
         mb_bf16_store to_dw = {.c = p->dweight + slice * SLICE * width, .stride = width, .alpha = 1, .beta = 1};
-        mb_bf16_pack(&d, c->n_rows, n, depth, packed);
         mb_bf16_gemm(width, n, depth, &x, (mb_bf16_packed){packed, depth}, mb_bf16_store_real_transposed, &to_dw);
     }
-    if (p->dbias != NULL) {
-        add_bias_gradient(c, slice, dlogits);
+    for (int64_t j = 0; p->dbias != NULL && j < n; j++) {
+        p->dbias[slice * SLICE + j] += bias_sums[j];
     }
 }
 
