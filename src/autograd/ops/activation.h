@@ -3,10 +3,8 @@
 #define MB_AUTOGRAD_OPS_ACTIVATION_H
 
 #include "autograd/ops.h"
+#include "base/specialized.h"
 #include "tensor/vmath.h"
-
-/* y = f(y) for n numbers; `derivative` takes f'(y) unless it is NULL. Nothing to do for the identity. */
-void mb_activate(mb_activation activation, mb_real *restrict y, mb_real *restrict derivative, int64_t n);
 
 /* x Phi(x); derivative Phi(x) + x phi(x). Hendrycks & Gimpel 2016, section 2. */
 static inline mb_real mb_gelu(mb_real x, mb_real *derivative) {
@@ -33,5 +31,39 @@ static inline mb_real mb_tanh_activation(mb_real x, mb_real *derivative) {
     *derivative = 1 - t * t;
     return t;
 }
+
+static inline mb_real mb_identity(mb_real x, mb_real *derivative) {
+    *derivative = 1;
+    return x;
+}
+
+/* Where `activation` is a constant to the compiler a loop over this is one of its own for each. */
+static inline mb_real mb_activation_at(mb_activation activation, mb_real x, mb_real *derivative) {
+    return activation == MB_ACTIVATION_GELU        ? mb_gelu(x, derivative)
+           : activation == MB_ACTIVATION_GELU_TANH ? mb_gelu_tanh(x, derivative)
+           : activation == MB_ACTIVATION_RELU      ? mb_relu(x, derivative)
+           : activation == MB_ACTIVATION_TANH      ? mb_tanh_activation(x, derivative)
+                                                   : mb_identity(x, derivative);
+}
+
+/* Calls function(activation, ...) with each activation as a constant. */
+#define MB_FOR_ACTIVATION(function, activation, ...)    \
+    switch (activation) {                               \
+    case MB_ACTIVATION_GELU:                            \
+        function(MB_ACTIVATION_GELU, __VA_ARGS__);      \
+        break;                                          \
+    case MB_ACTIVATION_GELU_TANH:                       \
+        function(MB_ACTIVATION_GELU_TANH, __VA_ARGS__); \
+        break;                                          \
+    case MB_ACTIVATION_RELU:                            \
+        function(MB_ACTIVATION_RELU, __VA_ARGS__);      \
+        break;                                          \
+    case MB_ACTIVATION_TANH:                            \
+        function(MB_ACTIVATION_TANH, __VA_ARGS__);      \
+        break;                                          \
+    case MB_ACTIVATION_IDENTITY:                        \
+        function(MB_ACTIVATION_IDENTITY, __VA_ARGS__);  \
+        break;                                          \
+    }
 
 #endif

@@ -16,63 +16,23 @@ typedef struct gated_saved {
     bool drops;
 } gated_saved;
 
-/* One row, for the activation f. Only left's value or both halves' gradients are made, as the caller needs. */
-#define GATE_ROW(f)                                       \
-    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
-        mb_real slope;                                    \
-        y[j] = f(left[j], &slope) * right[j];             \
-    }
-#define GATE_ROW_BACKWARD(f)                              \
-    _Pragma("omp simd") for (int64_t j = 0; j < n; j++) { \
-        mb_real slope, value = f(left[j], &slope);        \
-        dleft[j] = d[j] * right[j] * slope;               \
-        dright[j] = d[j] * value;                         \
-    }
-
-static inline mb_real identity(mb_real x, mb_real *derivative) {
-    *derivative = 1;
-    return x;
-}
-
-static void gate_row(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right, mb_real *restrict y,
-                     int64_t n) {
-    switch (activation) {
-    case MB_ACTIVATION_GELU:
-        GATE_ROW(mb_gelu)
-        break;
-    case MB_ACTIVATION_GELU_TANH:
-        GATE_ROW(mb_gelu_tanh)
-        break;
-    case MB_ACTIVATION_RELU:
-        GATE_ROW(mb_relu)
-        break;
-    case MB_ACTIVATION_TANH:
-        GATE_ROW(mb_tanh_activation)
-        break;
-    case MB_ACTIVATION_IDENTITY:
-        GATE_ROW(identity)
-        break;
+MB_SPECIALIZED void gate_row(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
+                             mb_real *restrict y, int64_t n) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        mb_real slope;
+        y[j] = mb_activation_at(activation, left[j], &slope) * right[j];
     }
 }
 
-static void gate_row_backward(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
-                              const mb_real *restrict d, mb_real *restrict dleft, mb_real *restrict dright, int64_t n) {
-    switch (activation) {
-    case MB_ACTIVATION_GELU:
-        GATE_ROW_BACKWARD(mb_gelu)
-        break;
-    case MB_ACTIVATION_GELU_TANH:
-        GATE_ROW_BACKWARD(mb_gelu_tanh)
-        break;
-    case MB_ACTIVATION_RELU:
-        GATE_ROW_BACKWARD(mb_relu)
-        break;
-    case MB_ACTIVATION_TANH:
-        GATE_ROW_BACKWARD(mb_tanh_activation)
-        break;
-    case MB_ACTIVATION_IDENTITY:
-        GATE_ROW_BACKWARD(identity)
-        break;
+MB_SPECIALIZED void gate_row_backward(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
+                                      const mb_real *restrict d, mb_real *restrict dleft, mb_real *restrict dright, int64_t n) {
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        mb_real slope;
+        const mb_real value = mb_activation_at(activation, left[j], &slope);
+        dleft[j] = d[j] * right[j] * slope;
+        dright[j] = d[j] * value;
     }
 }
 
@@ -97,7 +57,7 @@ static void gated_activation_backward(mb_tape *tape, mb_node *node) {
             mb_dropout_row(&saved->site, (uint32_t)i, width, d, masked);
             d = masked;
         }
-        gate_row_backward(saved->activation, left, left + width, d, both, both + width, width);
+        MB_FOR_ACTIVATION(gate_row_backward, saved->activation, left, left + width, d, both, both + width, width)
         mb_rows_add(&dz, i, beta, both);
     }
 }
@@ -133,7 +93,7 @@ mb_tensor *mb_gated_activation(mb_tape *tape, mb_tensor *z, mb_activation activa
         mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width);
         const mb_real *left = mb_rows_read(&z_rows, i, mine);
         mb_real *out = mb_rows_place(&y_rows, i, mine + 2 * width);
-        gate_row(activation, left, left + width, out, width);
+        MB_FOR_ACTIVATION(gate_row, activation, left, left + width, out, width)
         if (saved->drops) {
             mb_dropout_row(&saved->site, (uint32_t)i, width, out, out);
         }

@@ -26,21 +26,31 @@ typedef struct strip_context {
 
 /* In training y and f'(z) are larger than the caches, and the product slows down where it makes room for them: past the caches
  * the first of the two products of a mini's feed-forward takes 12.8 ms in place of 14.6. */
-static void activate_strip(void *context, mb_real *z, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const strip_context *strip = context;
+MB_SPECIALIZED void activate_rows(mb_activation activation, const strip_context *strip, mb_real *z, int64_t row, int64_t n_rows,
+                                  int64_t column, int64_t n_columns) {
     const size_t n_bytes = (size_t)n_columns * sizeof *z;
-    mb_real slope[MB_PANEL];
     for (int64_t i = 0; i < n_rows; i++) {
         const int64_t at = (row + i) * strip->width + column;
-        mb_real *y = z + i * MB_PANEL;
-        mb_activate(strip->activation, y, strip->derivative == NULL ? NULL : slope, n_columns);
+        mb_real *restrict y = z + i * MB_PANEL;
+        mb_real derivative[MB_PANEL];
+#pragma omp simd
+        for (int64_t j = 0; j < MB_PANEL; j++) {
+            mb_real slope;
+            y[j] = mb_activation_at(activation, y[j], &slope);
+            derivative[j] = slope;
+        }
         if (strip->derivative != NULL) {
-            mb_stream_copy(strip->derivative + at, slope, n_bytes);
+            mb_stream_copy(strip->derivative + at, derivative, n_bytes);
             mb_stream_copy(strip->y + at, y, n_bytes);
         } else {
             memcpy(strip->y + at, y, n_bytes);
         }
     }
+}
+
+static void activate_strip(void *context, mb_real *z, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+    const strip_context *strip = context;
+    MB_FOR_ACTIVATION(activate_rows, strip->activation, strip, z, row, n_rows, column, n_columns)
 }
 
 /* --- backward --- */

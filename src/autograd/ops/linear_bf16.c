@@ -17,34 +17,42 @@ typedef struct forward_context {
     int64_t width;
 } forward_context;
 
-/* n: n_columns, and where they are a whole block a constant to the compiler. */
-MB_SPECIALIZED void finish_columns(const forward_context *c, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                   int64_t n) {
-    mb_real z[BLOCK * BLOCK], slope[BLOCK * BLOCK], bias[BLOCK] = {0};
+/* n: n_columns, and where they are a whole block a constant to the compiler, as `activation` is. From the sums to what is
+ * stored a row stays in registers: by way of a block of z and one of f'(z) a mini's first feed-forward product took a quarter
+ * more. */
+MB_SPECIALIZED void finish_columns(mb_activation activation, const forward_context *c, const float *sums, int64_t row,
+                                   int64_t n_rows, int64_t column, int64_t n) {
+    mb_real bias[BLOCK] = {0};
     if (c->bias != NULL) {
         memcpy(bias, c->bias + column, (size_t)n * sizeof *bias);
     }
     for (int64_t i = 0; i < n_rows; i++) {
+        mb_real y[BLOCK], derivative[BLOCK];
 #pragma omp simd
         for (int64_t j = 0; j < BLOCK; j++) {
-            z[i * BLOCK + j] = (mb_real)sums[i * BLOCK + j] + bias[j];
+            mb_real slope;
+            y[j] = mb_activation_at(activation, (mb_real)sums[i * BLOCK + j] + bias[j], &slope);
+            derivative[j] = slope;
         }
-    }
-    mb_activate(c->activation, z, c->derivative == NULL ? NULL : slope, n_rows * BLOCK);
-    mb_bf16 *y = c->y + row * c->width + column;
-    for (int64_t i = 0; i < n_rows; i++) {
-        mb_prefetch_write(y + i * c->width + BLOCK, BLOCK * sizeof *y); /* of the next block */
-        mb_bf16_write(z + i * BLOCK, n, y + i * c->width);
-    }
-    for (int64_t i = 0; c->derivative != NULL && i < n_rows; i++) {
-        mb_bf16 rounded[BLOCK];
-        mb_bf16_write(slope + i * BLOCK, n, rounded);
-        mb_stream_copy(c->derivative + (row + i) * c->width + column, rounded, (size_t)n * sizeof *rounded);
+        const int64_t at = (row + i) * c->width + column;
+        mb_prefetch_write(c->y + at + BLOCK, BLOCK * sizeof *c->y); /* of the next block */
+        mb_bf16_write(y, n, c->y + at);
+        if (c->derivative != NULL) {
+            mb_bf16 rounded[BLOCK];
+            mb_bf16_write(derivative, n, rounded);
+            mb_stream_copy(c->derivative + at, rounded, (size_t)n * sizeof *rounded);
+        }
     }
 }
 
+MB_SPECIALIZED void finish_activation(mb_activation activation, const forward_context *c, const float *sums, int64_t row,
+                                      int64_t n_rows, int64_t column, int64_t n_columns) {
+    MB_FOR_WHOLE(finish_columns, BLOCK, n_columns, activation, c, sums, row, n_rows, column);
+}
+
 static void finish_block(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
-    MB_FOR_WHOLE(finish_columns, BLOCK, n_columns, context, sums, row, n_rows, column);
+    const forward_context *c = context;
+    MB_FOR_ACTIVATION(finish_activation, c->activation, c, sums, row, n_rows, column, n_columns)
 }
 
 void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *weight, const mb_tensor *bias,

@@ -1,5 +1,7 @@
 #include "autograd/ops/linear_cross_entropy.h"
 
+#include <stdalign.h>
+
 #include "autograd/ops/packed_weight.h"
 #include "base/specialized.h"
 #include "tensor/sums.h"
@@ -7,7 +9,8 @@
 
 /* By slices of the vocabulary, so that what belongs to one stays in the second-level cache:
  *
- *   1. logits of all rows -> their maximum and sum of exponentials, by row; the exponentials are kept in bf16
+ *   1. logits of all rows -> their maximum and sum of exponentials, by row; the exponentials are kept in bf16, all of a row
+ *      relative to the logit of its target, which is known beforehand: so a block of logits is done with when it is there
  *   2. these joined: log-sum-exp and loss of each row
  *   3. exponentials -> dlogits (M, slice), in place -> its rows of dW and db, and its part of dx
  *
@@ -19,18 +22,20 @@
  * one order at any number of threads. */
 enum { SLICE = 256, N_GROUPS = 16, MAX_ROWS = 768, BLOCK = MB_BF16_BLOCK };
 
+enum { HALF = BLOCK / 2 };
+
 typedef struct slice_row {
-    float max, sum; /* of the row's logits in the slice: max, and sum of exp(logit - max) */
+    float max, sum; /* of the row's logits in the slice: max, and sum of exp(logit - reference) */
 } slice_row;
 
 typedef struct chunk {
     const mb_lce_problem *problem;
     int64_t first, n_rows, n_slices;
-    mb_bf16_packed forward, backward; /* W^T and W */
-    slice_row *slices;                /* (slices, n_rows) */
-    float *target_logits, *log_sums;  /* (n_rows) */
+    mb_bf16_packed forward, backward;             /* W^T and W */
+    slice_row *slices;                            /* (slices, n_rows) */
+    float *references, *target_logits, *log_sums; /* (n_rows) */
     /* with gradients: */
-    mb_bf16 *exponentials; /* (slices, padded n_rows, SLICE): exp(logit - max of the slice), then dlogits */
+    mb_bf16 *exponentials; /* (slices, padded n_rows, SLICE): exp(logit - reference), then dlogits */
     int64_t slice_elements;
     /* dW^T = x^T dlogits: x is turned once, where dW = dlogits^T x would turn each slice's dlogits. */
     mb_bf16 *turned_x; /* (H,n_rows) in tiles */
@@ -54,77 +59,84 @@ static mb_bf16_packed slice_of_forward(const chunk *c, int64_t slice) {
 
 /* --- 1 --- */
 
+/* Nearly the logits of the targets: of x and the weight before it was rounded. */
+static void make_references(const chunk *c) {
+    const mb_lce_problem *p = c->problem;
+    const mb_bf16 *x = rows_of_x(c).data;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        const int64_t target = p->targets[c->first + i];
+        const mb_real *restrict w = mb_tensor_real(p->weight) + target * p->width;
+        float sum = p->bias == NULL ? 0 : (float)p->bias[target];
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < p->width; j++) {
+            sum += mb_bf16_to_float(x[i * p->width + j]) * (float)w[j];
+        }
+        c->references[i] = sum;
+    }
+}
+
+/* The column of the row's target in the slice; where that is in another one, no column of this. */
+static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
+    return c->problem->targets[c->first + row] - slice * SLICE;
+}
+
 typedef struct slice_context {
     const chunk *c;
     int64_t slice;
-    mb_bf16 *exponentials;       /* of the slice, or NULL */
-    float logits[BLOCK * SLICE]; /* of a block of rows: they are finished when the last block of columns is there */
+    mb_bf16 *exponentials;                                    /* of the slice, or NULL */
+    alignas(64) mb_real max[BLOCK * HALF], sum[BLOCK * HALF]; /* of a block of rows, so far: over every HALF-th column */
 } slice_context;
 
-/* Adds a block to the rows; true when they are whole. Columns beyond the vocabulary are far below all others. */
-static bool collect(slice_context *s, const float *sums, int64_t n_rows, int64_t column, int64_t n_columns) {
-    const mb_real *bias = s->c->problem->bias;
-    const int64_t width = slice_width(s->c, s->slice);
-    float more[BLOCK] = {0};
-    for (int64_t j = 0; bias != NULL && j < n_columns; j++) {
-        more[j] = (float)bias[s->slice * SLICE + column + j];
-    }
-    for (int64_t j = n_columns; j < BLOCK; j++) {
-        more[j] = -1e30f;
-    }
-    for (int64_t i = 0; i < n_rows; i++) {
-        float *restrict row = s->logits + i * SLICE + column;
-#pragma omp simd
-        for (int64_t j = 0; j < BLOCK; j++) {
-            row[j] = sums[i * BLOCK + j] + more[j];
-        }
-    }
-    return column + n_columns == width;
-}
-
-/* The column of the row's target in the slice, or -1. */
-static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
-    const int64_t target = c->problem->targets[c->first + row] - slice * SLICE;
-    return target >= 0 && target < slice_width(c, slice) ? target : -1;
-}
-
-/* Of the collected rows, the first of which is row `row` of the chunk. In steps, each over all rows: one row alone has to wait
- * for its maximum and then for its sum. */
-MB_SPECIALIZED void block_statistics(slice_context *s, int64_t row, int64_t n_rows, int64_t width) {
+/* What a block of logits adds to the statistics of its rows. */
+static void take_logits(slice_context *s, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                        const mb_real *restrict bias) {
     const chunk *c = s->c;
-    slice_row *made = c->slices + s->slice * c->n_rows + row;
     for (int64_t i = 0; i < n_rows; i++) {
-        const float *restrict logits = s->logits + i * SLICE;
-        float max = logits[0];
-#pragma omp simd reduction(max : max)
-        for (int64_t j = 0; j < width; j++) {
-            max = logits[j] > max ? logits[j] : max;
-        }
-        made[i].max = max;
-        const int64_t target = target_of(c, s->slice, row + i);
-        if (target >= 0) {
-            c->target_logits[row + i] = logits[target];
-        }
-    }
-    for (int64_t i = 0; i < n_rows; i++) {
-        mb_real e[SLICE];
-        const float *restrict logits = s->logits + i * SLICE;
-        const float max = made[i].max;
+        const float *restrict from = sums + i * BLOCK;
+        const mb_real reference = (mb_real)c->references[row + i];
+        mb_real *restrict max = s->max + i * HALF, *restrict sum = s->sum + i * HALF, e[BLOCK];
 #pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            e[j] = mb_exp((mb_real)(logits[j] - max));
+        for (int j = 0; j < HALF; j++) {
+            const mb_real left = (mb_real)from[j] + bias[j], right = (mb_real)from[HALF + j] + bias[HALF + j];
+            const mb_real larger = left > right ? left : right;
+            max[j] = larger > max[j] ? larger : max[j];
+            e[j] = mb_exp(left - reference);
+            e[HALF + j] = mb_exp(right - reference);
+            sum[j] += e[j] + e[HALF + j];
         }
-        made[i].sum = (float)mb_sum(e, width);
         if (s->exponentials != NULL) {
-            mb_bf16_write(e, width, s->exponentials + (row + i) * SLICE);
+            mb_bf16_write(e, BLOCK, s->exponentials + (row + i) * SLICE + column);
         }
     }
 }
 
 static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     slice_context *s = context;
-    if (collect(s, sums, n_rows, column, n_columns)) {
-        MB_FOR_WHOLE(block_statistics, SLICE, column + BLOCK, s, row, n_rows);
+    const chunk *c = s->c;
+    const mb_real *from = c->problem->bias == NULL ? NULL : c->problem->bias + s->slice * SLICE + column, far_below = -1e30f;
+    mb_real bias[BLOCK];
+    for (int64_t j = 0; j < BLOCK; j++) { /* what is beyond the vocabulary is far below all others */
+        bias[j] = j >= n_columns ? far_below : from == NULL ? 0 : from[j];
+    }
+    for (int64_t i = 0; i < n_rows * HALF && column == 0; i++) {
+        s->max[i] = far_below;
+        s->sum[i] = 0;
+    }
+    take_logits(s, sums, row, n_rows, column, bias);
+    for (int64_t i = 0; i < n_rows; i++) {
+        const int64_t target = target_of(c, s->slice, row + i) - column;
+        if (target >= 0 && target < n_columns) {
+            c->target_logits[row + i] = sums[i * BLOCK + target] + (float)bias[target];
+        }
+    }
+    for (int64_t i = 0; i < n_rows && column + n_columns == slice_width(c, s->slice); i++) {
+        mb_real max = far_below;
+#pragma omp simd reduction(max : max)
+        for (int j = 0; j < HALF; j++) {
+            max = s->max[i * HALF + j] > max ? s->max[i * HALF + j] : max;
+        }
+        c->slices[s->slice * c->n_rows + row + i] = (slice_row){(float)max, (float)mb_sum(s->sum + i * HALF, HALF)};
     }
 }
 
@@ -133,7 +145,7 @@ static void statistics_of_slices(const chunk *c) {
 #pragma omp parallel for schedule(dynamic)
     for (int64_t slice = 0; slice < c->n_slices; slice++) {
         slice_context s;
-        s.c = c; /* and the rest as it comes: 32 kB */
+        s.c = c; /* and the rest as it comes */
         s.slice = slice;
         s.exponentials = c->exponentials == NULL ? NULL : c->exponentials + slice * c->slice_elements;
         mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice), take_statistics, &s);
@@ -142,23 +154,30 @@ static void statistics_of_slices(const chunk *c) {
 
 /* --- 2 --- */
 
-static void join_slices(const chunk *c) {
-#pragma omp parallel for schedule(static)
+/* False: some row has a logit so far above its reference that an exponential may be beyond what fp32 holds. Then the references
+ * of such rows are now their largest logits, and the statistics are to be made again. */
+static bool join_slices(const chunk *c) {
+    const float far_above = 60;
+    int n_far = 0;
+#pragma omp parallel for schedule(static) reduction(+ : n_far)
     for (int64_t i = 0; i < c->n_rows; i++) {
         float max = c->slices[i].max;
         double sum = 0;
-        for (int64_t s = 1; s < c->n_slices; s++) {
-            const float other = c->slices[s * c->n_rows + i].max;
-            max = other > max ? other : max;
-        }
         for (int64_t s = 0; s < c->n_slices; s++) {
             const slice_row *part = &c->slices[s * c->n_rows + i];
-            sum += (double)part->sum * exp((double)(part->max - max));
+            max = part->max > max ? part->max : max;
+            sum += (double)part->sum;
         }
-        const double log_sum = (double)max + log(sum);
+        if (max - c->references[i] > far_above) {
+            c->references[i] = max;
+            n_far++;
+            continue;
+        }
+        const double log_sum = (double)c->references[i] + log(sum);
         c->log_sums[i] = (float)log_sum;
         c->problem->results[c->first + i] = (mb_lce_row){log_sum - (double)c->target_logits[i], c->target_logits[i] == max};
     }
+    return n_far == 0;
 }
 
 /* --- 3 --- */
@@ -174,21 +193,20 @@ MB_SPECIALIZED void scale_exponentials(mb_bf16 *dlogits, float factor, int64_t w
     mb_bf16_write(d, width, dlogits);
 }
 
-/* From exponentials to dlogits, in place: scale (p - [target]), p = exp(logit - max) exp(max - log sum). Of at most BLOCK rows,
- * the first of which is row `row` of the chunk. */
+/* From exponentials to dlogits, in place: scale (p - [target]), p = exp(logit - reference) exp(reference - log sum). Of at most
+ * BLOCK rows, the first of which is row `row` of the chunk. */
 static void make_dlogits(const chunk *c, int64_t slice, int64_t row, int64_t n_rows, mb_bf16 *dlogits) {
-    const slice_row *rows = c->slices + slice * c->n_rows + row;
     const int64_t width = slice_width(c, slice);
     const float scale = (float)c->problem->scale;
     float factors[BLOCK];
 #pragma omp simd
     for (int64_t i = 0; i < n_rows; i++) {
-        factors[i] = scale * (float)mb_exp((mb_real)(rows[i].max - c->log_sums[row + i]));
+        factors[i] = scale * (float)mb_exp((mb_real)(c->references[row + i] - c->log_sums[row + i]));
     }
     for (int64_t i = 0; i < n_rows; i++) {
         MB_FOR_WHOLE(scale_exponentials, SLICE, width, dlogits + i * SLICE, factors[i]);
         const int64_t target = target_of(c, slice, row + i);
-        if (target >= 0) { /* near 0 when it is learnt: not from the rounded exponential */
+        if (target >= 0 && target < width) { /* near 0 when it is learnt: not from the rounded exponential */
             const float p = expf(c->target_logits[row + i] - c->log_sums[row + i]);
             dlogits[i * SLICE + target] = mb_bf16_from_float(scale * p - scale);
         }
@@ -284,6 +302,7 @@ static bool allocate(mb_tape *tape, chunk *c, int64_t n_rows) {
     const mb_lce_problem *p = c->problem;
     c->n_slices = (p->n_classes + SLICE - 1) / SLICE;
     c->slices = mb_tape_alloc(tape, (size_t)(c->n_slices * n_rows), sizeof *c->slices);
+    c->references = mb_tape_alloc(tape, (size_t)n_rows, sizeof *c->references);
     c->target_logits = mb_tape_alloc(tape, (size_t)n_rows, sizeof *c->target_logits);
     c->log_sums = mb_tape_alloc(tape, (size_t)n_rows, sizeof *c->log_sums);
     c->forward = mb_packed_forward(tape, p->weight);
@@ -308,8 +327,10 @@ void mb_lce_bf16(mb_tape *tape, const mb_lce_problem *p) {
     for (int64_t first = 0; first < p->n_rows; first += most) {
         c.first = first;
         c.n_rows = p->n_rows - first < most ? p->n_rows - first : most;
-        statistics_of_slices(&c);
-        join_slices(&c);
+        make_references(&c);
+        do {
+            statistics_of_slices(&c);
+        } while (!join_slices(&c));
         if (c.exponentials != NULL) {
             gradients_of_slices(&c);
         }

@@ -80,14 +80,16 @@ static double distance(const mb_real *a, const double *b, int64_t n) {
     return sqrt(off / length);
 }
 
-/* `sampled`: over a third of the classes and the targets, of which every other one counts twice. */
-static void check(int64_t n_rows, bool bf16, bool sampled, double tolerance) {
+/* `sampled`: over a third of the classes and the targets, of which every other one counts twice. `far`: how far one class is
+ * above all others. */
+static void check(int64_t n_rows, bool bf16, bool sampled, mb_real far, double tolerance) {
     mb_real *x = random_reals(n_rows * WIDTH, 1, 4), *w = random_reals(N_CLASSES * WIDTH, 2, 4),
             *bias = random_reals(N_CLASSES, 3, 2);
     int32_t *targets = malloc((size_t)n_rows * sizeof *targets);
     for (int64_t i = 0; i < n_rows; i++) {
         targets[i] = (int32_t)((i * 389 + 17) % N_CLASSES);
     }
+    bias[300] += far; /* a class that is in the sample */
     double log_weights[N_CLASSES];
     mb_real sample_weights[N_CLASSES];
     int32_t classes[N_CLASSES], places[N_CLASSES];
@@ -152,18 +154,26 @@ static void check(int64_t n_rows, bool bf16, bool sampled, double tolerance) {
 
 Test(linear_cross_entropy, of_many_rows_and_classes) {
     omp_set_num_threads(3);
-    check(900, false, false, 1e-5); /* three chunks in fp32, the last one no multiple of a panel */
-    check(300, false, false, 1e-5);
-    check(9, false, false, 1e-5);
-    check(900, true, false, 1e-2); /* two in bf16 */
-    check(40, true, false, 1e-2);
+    check(900, false, false, 0, 1e-5); /* three chunks in fp32, the last one no multiple of a panel */
+    check(300, false, false, 0, 1e-5);
+    check(9, false, false, 0, 1e-5);
+    check(900, true, false, 0, 1e-2); /* two in bf16 */
+    check(40, true, false, 0, 1e-2);
 }
 
 Test(linear_cross_entropy, of_a_sample_of_the_classes) {
     omp_set_num_threads(3);
-    check(400, false, true, 1e-5); /* two chunks */
-    check(130, false, true, 1e-5);
-    check(9, false, true, 1e-5);
-    check(130, true, true, 1e-2);
-    check(40, true, true, 1e-2);
+    check(400, false, true, 0, 1e-5); /* two chunks */
+    check(130, false, true, 0, 1e-5);
+    check(9, false, true, 0, 1e-5);
+    check(130, true, true, 0, 1e-2);
+    check(40, true, true, 0, 1e-2);
+}
+
+/* exp(logit - the target's) is beyond fp32 in every row. */
+Test(linear_cross_entropy, of_a_class_far_above_the_target) {
+    omp_set_num_threads(3);
+    check(300, false, false, 300, 1e-5);
+    check(300, true, false, 300, 1e-2);
+    check(130, true, true, 300, 1e-2);
 }
