@@ -10,11 +10,11 @@
 typedef mb_real vector __attribute__((vector_size(MB_VECTOR_BYTES), aligned(sizeof(mb_real)), may_alias));
 enum { LANES = MB_VECTOR_BYTES / (int)sizeof(mb_real) };
 
-enum { STRIP = MB_STRIP };
+enum { STRIP = MB_STRIP, VECTORS = MB_VECTORS };
 /* What is left over of 128 or 4096 rows: enough sums to keep the units busy. */
 enum { THIRD = STRIP / 3 };
 /* A's block of TILE_ROWS x K_BLOCK numbers stays in the second-level cache while the panels pass by. */
-enum { TILE_ROWS = 20 * STRIP, TILE_COLUMNS = 8 * MB_PANEL, K_BLOCK = 256, MIN_TILES = 16 };
+enum { TILE_ROWS = 40 * STRIP, TILE_COLUMNS = 4 * MB_PANEL, K_BLOCK = 512, MIN_TILES = 16 };
 
 /* --- packing --- */
 
@@ -76,8 +76,9 @@ static void pack_rows(int64_t first, int64_t end, int64_t n, const mb_real *b, i
         const mb_real *row = b + p * stride;
         for (int64_t column = 0; column < whole; column += MB_PANEL) {
             mb_real *to = packed + column * k + p * MB_PANEL;
-            store(to, scale * load(row + column));
-            store(to + LANES, scale * load(row + column + LANES));
+            for (int64_t j = 0; j < MB_PANEL; j += LANES) {
+                store(to + j, scale * load(row + column + j));
+            }
         }
         for (int64_t j = 0; j < MB_PANEL && whole < n; j++) {
             packed[whole * k + p * MB_PANEL + j] = whole + j < n ? scale * row[whole + j] : 0;
@@ -123,7 +124,7 @@ void mb_pack_parallel(bool transposed, int64_t k, int64_t n, const mb_real *b, i
 /* A few strips at a time: row by row their writes would be more streams than a processor follows (4096 x 1024 numbers: 1.6 ns
  * each; this: 0.45). */
 void mb_pack_strips(int64_t k, int64_t m, const mb_real *a, int64_t stride, int64_t depth, mb_real *strips) {
-    enum { AT_ONCE = 4 * STRIP };
+    enum { AT_ONCE = 8 * STRIP };
     for (int64_t first = 0; first < m; first += AT_ONCE) {
         const int64_t end = m - first < AT_ONCE ? m : first + AT_ONCE, whole = end - (end - first) % STRIP;
         for (int64_t p = 0; p < k; p++) {
@@ -151,64 +152,86 @@ typedef struct strip {
     int64_t stride;
 } strip;
 
-/* n_rows, and one of the two strides, are constants to the compiler. */
-MB_SPECIALIZED void multiply_strip(const strip *s, int n_rows, int64_t row, int64_t column) {
-    vector left[STRIP], right[STRIP];
+/* n_rows, n_vectors and one of the two strides are constants to the compiler. */
+MB_SPECIALIZED void multiply_strip(const strip *s, int n_rows, int n_vectors, int64_t row, int64_t column) {
+    vector sums[STRIP][VECTORS];
     const mb_real *a = s->a.data, *panel = s->panel;
-#pragma GCC unroll 12
+#pragma GCC unroll 6
     for (int i = 0; i < n_rows; i++) {
-        left[i] = right[i] = (vector){0};
-        if (!s->from_zero) {
-            left[i] = load(s->begin + i * s->begin_stride);
-            right[i] = load(s->begin + i * s->begin_stride + LANES);
+#pragma GCC unroll 4
+        for (int v = 0; v < n_vectors; v++) {
+            sums[i][v] = s->from_zero ? (vector){0} : load(s->begin + i * s->begin_stride + v * LANES);
         }
     }
-    for (int64_t q = 0; q < s->k; q += MB_PANEL) {
-        const int64_t depth = s->k - q < MB_PANEL ? s->k - q : MB_PANEL;
+    const int64_t span = s->a.chunk == MB_PANEL * column ? s->k : MB_PANEL; /* one loop if A allows: 4% */
+    for (int64_t q = 0; q < s->k; q += span) {
+        const int64_t depth = s->k - q < span ? s->k - q : span;
         for (int64_t p = 0; p < depth; p++) {
-            const vector b_left = load(panel), b_right = load(panel + LANES);
-#pragma GCC unroll 12
+            vector b[VECTORS];
+#pragma GCC unroll 4
+            for (int v = 0; v < n_vectors; v++) {
+                b[v] = load(panel + v * LANES);
+            }
+#pragma GCC unroll 6
             for (int i = 0; i < n_rows; i++) {
                 const mb_real x = a[i * row + p * column];
-                left[i] += x * b_left;
-                right[i] += x * b_right;
+#pragma GCC unroll 4
+                for (int v = 0; v < n_vectors; v++) {
+                    sums[i][v] += x * b[v];
+                }
             }
             panel += MB_PANEL;
         }
         a += s->a.chunk;
     }
-#pragma GCC unroll 12
+#pragma GCC unroll 6
     for (int i = 0; i < n_rows; i++) {
-        store(s->c + i * s->stride, left[i]);
-        store(s->c + i * s->stride + LANES, right[i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < n_vectors; v++) {
+            store(s->c + i * s->stride + v * LANES, sums[i][v]);
+        }
     }
 }
 
-MB_SPECIALIZED void multiply_rows(const strip *s, int n_rows) {
+MB_SPECIALIZED void multiply_rows(const strip *s, int n_rows, int n_vectors) {
     if (s->a.column == 1) {
-        multiply_strip(s, n_rows, s->a.row, 1);
+        multiply_strip(s, n_rows, n_vectors, s->a.row, 1);
     } else {
-        multiply_strip(s, n_rows, 1, s->a.column);
+        multiply_strip(s, n_rows, n_vectors, 1, s->a.column);
     }
 }
 
 /* Not inlined: each keeps its sums in registers. */
 __attribute__((noinline)) static void whole_strip(const strip *s) {
-    multiply_rows(s, STRIP);
+    multiply_rows(s, STRIP, VECTORS);
 }
 __attribute__((noinline)) static void third_of_strip(const strip *s) {
-    multiply_rows(s, THIRD);
+    multiply_rows(s, THIRD, VECTORS);
 }
 __attribute__((noinline)) static void one_row(const strip *s) {
-    multiply_rows(s, 1);
+    multiply_rows(s, 1, VECTORS);
+}
+/* Of half a panel, as heads of 32 numbers and short sentences have. */
+__attribute__((noinline)) static void half_strip(const strip *s) {
+    multiply_rows(s, STRIP, VECTORS / 2);
+}
+__attribute__((noinline)) static void half_third_of_strip(const strip *s) {
+    multiply_rows(s, THIRD, VECTORS / 2);
+}
+__attribute__((noinline)) static void half_row(const strip *s) {
+    multiply_rows(s, 1, VECTORS / 2);
 }
 
 static int64_t rows_at_once(int64_t left) {
     return left >= STRIP ? STRIP : left >= THIRD ? THIRD : 1;
 }
 
-static void multiply(const strip *s, int64_t n_rows) {
-    (n_rows == STRIP ? whole_strip : n_rows == THIRD ? third_of_strip : one_row)(s);
+static void multiply(const strip *s, int64_t n_rows, int64_t n_columns) {
+    if (n_columns <= MB_PANEL / 2) {
+        (n_rows == STRIP ? half_strip : n_rows == THIRD ? half_third_of_strip : half_row)(s);
+    } else {
+        (n_rows == STRIP ? whole_strip : n_rows == THIRD ? third_of_strip : one_row)(s);
+    }
 }
 
 /* To a block with room for a whole panel, in place of C. */
@@ -219,7 +242,7 @@ static void multiply_apart(strip s, int64_t n_rows, int64_t n_columns, mb_real *
     }
     s.begin = s.c = block;
     s.begin_stride = s.stride = MB_PANEL;
-    multiply(&s, n_rows);
+    multiply(&s, n_rows, n_columns);
 }
 
 /* --- products --- */
@@ -248,7 +271,7 @@ typedef struct part {
     int64_t p, depth, column, n_columns;
 } part;
 
-/* What the next strip reads of A: the processor's own prefetching does not follow twelve short rows. */
+/* What the next strip reads of A: the processor's own prefetching does not follow a few short rows. */
 static void prefetch_strip(const tile *t, int64_t first, const part *piece) {
     enum { LINE = 64 / (int)sizeof(mb_real) };
     const int64_t n_rows = t->n_rows - first < STRIP ? t->n_rows - first : STRIP;
@@ -285,7 +308,7 @@ static void multiply_part(const tile *t, const part *piece, bool is_first, bool 
             prefetch_strip(t, i + n_rows, piece);
         }
         if (whole && !finishes) {
-            multiply(&s, n_rows);
+            multiply(&s, n_rows, MB_PANEL);
         } else {
             multiply_apart(s, n_rows, piece->n_columns, block);
         }
