@@ -235,14 +235,14 @@ static void multiply(const strip *s, int64_t n_rows, int64_t n_columns) {
 }
 
 /* To a block with room for a whole panel, in place of C. */
-static void multiply_apart(strip s, int64_t n_rows, int64_t n_columns, mb_real *block) {
-    for (int64_t i = 0; i < n_rows && !s.from_zero; i++) {
+static void multiply_apart(strip *s, int64_t n_rows, int64_t n_columns, mb_real *block) {
+    for (int64_t i = 0; i < n_rows && !s->from_zero; i++) {
         memset(block + i * MB_PANEL, 0, MB_PANEL * sizeof *block);
-        memcpy(block + i * MB_PANEL, s.begin + i * s.begin_stride, (size_t)n_columns * sizeof *block);
+        memcpy(block + i * MB_PANEL, s->begin + i * s->begin_stride, (size_t)n_columns * sizeof *block);
     }
-    s.begin = s.c = block;
-    s.begin_stride = s.stride = MB_PANEL;
-    multiply(&s, n_rows, n_columns);
+    s->begin = s->c = block;
+    s->begin_stride = s->stride = MB_PANEL;
+    multiply(s, n_rows, n_columns);
 }
 
 /* --- products --- */
@@ -288,35 +288,37 @@ static void prefetch_strip(const tile *t, int64_t first, const part *piece) {
 
 static void multiply_part(const tile *t, const part *piece, bool is_first, bool is_last) {
     const mb_product_target *target = t->target;
-    const bool whole = piece->n_columns == MB_PANEL || target->panel != MB_PANEL, adds = target->add || piece->p > 0;
+    const int64_t n_written = target->panel != MB_PANEL ? MB_PANEL : piece->n_columns; /* a panel of C has room for all */
+    const bool fits = n_written == MB_PANEL || n_written == MB_PANEL / 2, adds = target->add || piece->p > 0;
     const bool finishes = is_last && target->finish != NULL;
     _Alignas(MB_VECTOR_BYTES) mb_real block[STRIP * MB_PANEL];
     mb_real *c = target->c + piece->column / MB_PANEL * target->panel;
     int64_t n_rows;
     for (int64_t i = 0; i < t->n_rows; i += n_rows) {
         n_rows = rows_at_once(t->n_rows - i);
+        mb_real *rows = c + (t->row + i) * target->stride;
         strip s = {.a = t->a,
                    .panel = t->packed + piece->column * t->packed_depth + piece->p * MB_PANEL,
                    .k = piece->depth,
-                   .c = c + (t->row + i) * target->stride,
+                   .c = rows,
                    .stride = target->stride};
         s.a.data += left_offset(&t->a, i) + piece->p / MB_PANEL * t->a.chunk;
         s.from_zero = !adds && target->bias == NULL;
-        s.begin = adds || s.from_zero ? s.c : target->bias + piece->column;
-        s.begin_stride = adds ? s.stride : 0;
+        s.begin = adds || s.from_zero ? rows : target->bias + piece->column;
+        s.begin_stride = adds ? target->stride : 0;
         if (is_first) {
             prefetch_strip(t, i + n_rows, piece);
         }
-        if (whole && !finishes) {
-            multiply(&s, n_rows, MB_PANEL);
+        if (fits && !finishes) {
+            multiply(&s, n_rows, n_written);
         } else {
-            multiply_apart(s, n_rows, piece->n_columns, block);
+            multiply_apart(&s, n_rows, piece->n_columns, block);
         }
         if (finishes) {
             target->finish(target->context, block, t->row + i, n_rows, piece->column, piece->n_columns);
-        } else if (!whole) {
+        } else if (!fits) {
             for (int64_t r = 0; r < n_rows; r++) {
-                memcpy(s.c + r * s.stride, block + r * MB_PANEL, (size_t)piece->n_columns * sizeof *block);
+                memcpy(rows + r * target->stride, block + r * MB_PANEL, (size_t)piece->n_columns * sizeof *block);
             }
         }
     }

@@ -29,20 +29,22 @@ typedef struct strip_context {
 MB_SPECIALIZED void activate_rows(mb_activation activation, const strip_context *strip, mb_real *z, int64_t row, int64_t n_rows,
                                   int64_t column, int64_t n_columns) {
     const size_t n_bytes = (size_t)n_columns * sizeof *z;
+    const bool direct = strip->derivative == NULL && n_columns == MB_PANEL;
     for (int64_t i = 0; i < n_rows; i++) {
         const int64_t at = (row + i) * strip->width + column;
-        mb_real *restrict y = z + i * MB_PANEL;
-        mb_real derivative[MB_PANEL];
+        const mb_real *restrict from = z + i * MB_PANEL;
+        mb_real values[MB_PANEL], derivative[MB_PANEL];
+        mb_real *restrict y = direct ? strip->y + at : values;
 #pragma omp simd
         for (int64_t j = 0; j < MB_PANEL; j++) {
             mb_real slope;
-            y[j] = mb_activation_at(activation, y[j], &slope);
+            y[j] = mb_activation_at(activation, from[j], &slope);
             derivative[j] = slope;
         }
         if (strip->derivative != NULL) {
             mb_stream_copy(strip->derivative + at, derivative, n_bytes);
             mb_stream_copy(strip->y + at, y, n_bytes);
-        } else {
+        } else if (!direct) {
             memcpy(strip->y + at, y, n_bytes);
         }
     }
