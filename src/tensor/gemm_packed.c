@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/specialized.h"
+#include "tensor/stream.h"
 #include "tensor/transpose.h"
 
 typedef mb_real vector __attribute__((vector_size(MB_VECTOR_BYTES), aligned(sizeof(mb_real)), may_alias));
@@ -308,6 +309,11 @@ static void multiply_part(const tile *t, const part *piece, bool is_first, bool 
         s.begin_stride = adds ? target->stride : 0;
         if (is_first) {
             prefetch_strip(t, i + n_rows, piece);
+        }
+        if (!adds && target->finish == NULL && target->panel == MB_PANEL) {
+            for (int64_t r = 0; r < n_rows; r++) {
+                mb_prefetch_write(rows + r * target->stride, MB_PANEL * sizeof *rows);
+            }
         }
         if (fits && !finishes) {
             multiply(&s, n_rows, n_written);
