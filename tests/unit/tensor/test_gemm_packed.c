@@ -15,9 +15,10 @@ static mb_real *random_reals(int64_t n, uint32_t which) {
     return x;
 }
 
-/* One element; less than a strip and a panel; remainders of all; more than a block of depth; many panels of columns. */
-static const int64_t shapes[][3] = {{1, 1, 1},       {5, 7, 3},     {37, 70, 33}, {24, 64, 64},
-                                    {130, 33, 1100}, {11, 600, 20}, {300, 96, 96}};
+/* One element; less than a strip and a panel; remainders of all; more than a block of depth; many panels of columns; a column
+ * more than half a panel of 16 or, at 33, of 64. */
+static const int64_t shapes[][3] = {{1, 1, 1},       {5, 7, 3},     {37, 70, 33},  {24, 64, 64},
+                                    {130, 33, 1100}, {11, 600, 20}, {300, 96, 96}, {15, 41, 40}};
 enum { TRANS_A = 1, TRANS_B = 2, ADDS = 4, PARALLEL = 8, HAS_BIAS = 16, STRIPS = 32, N_VARIANTS = 64 };
 
 typedef struct covered {
