@@ -161,7 +161,10 @@ MB_SPECIALIZED void multiply_strip(const strip *s, int n_rows, int n_vectors, in
     for (int i = 0; i < n_rows; i++) {
 #pragma GCC unroll 4
         for (int v = 0; v < n_vectors; v++) {
-            sums[i][v] = s->from_zero ? (vector){0} : load(s->begin + i * s->begin_stride + v * LANES);
+            sums[i][v] = (vector){0};
+            if (!s->from_zero) {
+                sums[i][v] = load(s->begin + i * s->begin_stride + v * LANES);
+            }
         }
     }
     const int64_t span = s->a.chunk == MB_PANEL * column ? s->k : MB_PANEL; /* one loop if A allows: 4% */

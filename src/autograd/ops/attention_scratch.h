@@ -46,7 +46,7 @@ typedef struct mb_attention_scratch {
     mb_part r;            /* its rows of R as a product takes them, and on a bf16 tape at last of dS */
     mb_real *d;           /* of dR, then dS: in backward alone */
     void *q, *k;          /* (T,D) turned, as qkv is: with rotary positions alone */
-    mb_real *dq;          /* a block's gradient of q, and in backward where it is turned back, or bf16: */
+    mb_real *dq;          /* a block's gradient of q, and in backward where it is turned back, or bf16 of several blocks: */
     mb_real *dk, *dvalue; /* the gradients of all k and v */
     mb_real *row;         /* (D) */
     void *packed;         /* the second factor of a product */
