@@ -294,7 +294,8 @@ static void multiply_part(const tile *t, const part *piece, bool is_first, bool 
     const mb_product_target *target = t->target;
     const int64_t n_written = target->panel != MB_PANEL ? MB_PANEL : piece->n_columns; /* a panel of C has room for all */
     const bool fits = n_written == MB_PANEL || n_written == MB_PANEL / 2, adds = target->add || piece->p > 0;
-    const bool finishes = is_last && target->finish != NULL;
+    const mb_strip_finish finish = is_last ? target->finish : NULL;
+    const bool to_c = target->finish == NULL && target->panel == MB_PANEL;
     _Alignas(MB_VECTOR_BYTES) mb_real block[STRIP * MB_PANEL];
     mb_real *c = target->c + piece->column / MB_PANEL * target->panel;
     int64_t n_rows;
@@ -313,18 +314,18 @@ static void multiply_part(const tile *t, const part *piece, bool is_first, bool 
         if (is_first) {
             prefetch_strip(t, i + n_rows, piece);
         }
-        if (!adds && target->finish == NULL && target->panel == MB_PANEL) {
+        if (!adds && to_c) { /* which is not in the caches yet */
             for (int64_t r = 0; r < n_rows; r++) {
                 mb_prefetch_write(rows + r * target->stride, MB_PANEL * sizeof *rows);
             }
         }
-        if (fits && !finishes) {
+        if (fits && finish == NULL) {
             multiply(&s, n_rows, n_written);
         } else {
             multiply_apart(&s, n_rows, piece->n_columns, block);
         }
-        if (finishes) {
-            target->finish(target->context, block, t->row + i, n_rows, piece->column, piece->n_columns);
+        if (finish != NULL) {
+            finish(target->context, block, t->row + i, n_rows, piece->column, piece->n_columns);
         } else if (!fits) {
             for (int64_t r = 0; r < n_rows; r++) {
                 memcpy(rows + r * target->stride, block + r * MB_PANEL, (size_t)piece->n_columns * sizeof *block);
