@@ -57,6 +57,11 @@ static mb_bf16_packed slice_of_forward(const chunk *c, int64_t slice) {
     return (mb_bf16_packed){c->forward.data + slice * SLICE * c->forward.depth, c->forward.depth};
 }
 
+/* Where row `row` of a slice is kept. */
+static mb_bf16 *kept_row(const chunk *c, int64_t slice, int64_t row) {
+    return c->exponentials + slice * c->slice_elements + row * SLICE;
+}
+
 /* --- 1 --- */
 
 /* Nearly the logits of the targets: of x and the weight before it was rounded. */
@@ -84,7 +89,6 @@ static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
 typedef struct slice_context {
     const chunk *c;
     int64_t slice;
-    mb_bf16 *exponentials;                                    /* of the slice, or NULL */
     alignas(64) mb_real max[BLOCK * HALF], sum[BLOCK * HALF]; /* of a block of rows, so far: over every HALF-th column */
 } slice_context;
 
@@ -105,8 +109,8 @@ static void take_logits(slice_context *s, const float *sums, int64_t row, int64_
             e[HALF + j] = mb_exp(right - reference);
             sum[j] += e[j] + e[HALF + j];
         }
-        if (s->exponentials != NULL) {
-            mb_bf16_write(e, BLOCK, s->exponentials + (row + i) * SLICE + column);
+        if (c->exponentials != NULL) {
+            mb_bf16_write(e, BLOCK, kept_row(c, s->slice, row + i) + column);
         }
     }
 }
@@ -147,7 +151,6 @@ static void statistics_of_slices(const chunk *c) {
         slice_context s;
         s.c = c; /* and the rest as it comes */
         s.slice = slice;
-        s.exponentials = c->exponentials == NULL ? NULL : c->exponentials + slice * c->slice_elements;
         mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice), take_statistics, &s);
     }
 }
@@ -242,7 +245,7 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
     mb_real bias_sums[SLICE] = {0};
     for (int64_t row = 0; row < c->n_rows; row += BLOCK) {
         const int64_t n_rows = c->n_rows - row < BLOCK ? c->n_rows - row : BLOCK;
-        mb_bf16 *dlogits = c->exponentials + slice * c->slice_elements + row * SLICE;
+        mb_bf16 *dlogits = kept_row(c, slice, row);
         make_dlogits(c, slice, row, n_rows, dlogits);
         const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
         mb_bf16_store to_dx = {.c = dx + row * width, .stride = width, .beta = first_of_group ? 0 : 1};

@@ -118,7 +118,8 @@ Test(gemm_bf16, equals_the_sum_of_products_in_all_forms) {
     }
 }
 
-/* C^T by its own sink has the bits of C; and so has C from an A whose rows are padded, whatever finite numbers stand there. */
+/* C^T by its own sinks has the bits of C, in fp32 and in bf16; and so has C from an A whose rows are padded, whatever finite
+ * numbers stand there. */
 Test(gemm_bf16, to_a_transposed_matrix_and_from_a_padded_one) {
     enum { M = 40, N = 70, K = 45, ROOM = 64 };
     mb_bf16 *a = random_bf16(M * K, 1), *b = random_bf16(K * N, 2), *padded = random_bf16(ROOM * ROOM, 3);
@@ -129,8 +130,10 @@ Test(gemm_bf16, to_a_transposed_matrix_and_from_a_padded_one) {
     const mb_bf16_factor right = {.data = b, .stride = N}, left = {.data = a, .stride = K};
     const mb_bf16_factor left_padded = {.data = padded, .stride = ROOM, .is_padded = true};
     mb_real c[M * N], transposed[N * M], from_padded[M * N];
+    mb_bf16 *half = random_bf16(M * N, 4), *half_transposed = aligned(M * N);
     for (int64_t i = 0; i < M * N; i++) {
         c[i] = from_padded[i] = transposed[i % N * M + i / N] = (mb_real)i;
+        half_transposed[i % N * M + i / N] = half[i];
     }
     mb_bf16_pack(&right, K, N, mb_bf16_padded(K), packed);
     const mb_bf16_packed whole = {packed, mb_bf16_padded(K)};
@@ -141,14 +144,21 @@ Test(gemm_bf16, to_a_transposed_matrix_and_from_a_padded_one) {
     mb_bf16_gemm(M, N, K, &left, whole, mb_bf16_store_real, &store);
     mb_bf16_gemm(M, N, K, &left, whole, mb_bf16_store_real_transposed, &to_transposed);
     mb_bf16_gemm(M, N, K, &left_padded, whole, mb_bf16_store_real, &again);
+    store.c = half;
+    to_transposed.c = half_transposed;
+    mb_bf16_gemm(M, N, K, &left, whole, mb_bf16_store_bf16, &store);
+    mb_bf16_gemm(M, N, K, &left, whole, mb_bf16_store_bf16_transposed, &to_transposed);
     for (int64_t i = 0; i < M * N; i++) {
         cr_assert_eq(transposed[i % N * M + i / N], c[i], "element %ld of C^T", (long)i);
+        cr_assert_eq(half_transposed[i % N * M + i / N], half[i], "element %ld of C^T in bf16", (long)i);
         cr_assert_eq(from_padded[i], c[i], "element %ld of C from a padded A", (long)i);
     }
     free(a);
     free(b);
     free(padded);
     free(packed);
+    free(half);
+    free(half_transposed);
 }
 
 /* A part of a packed factor is the factor of those rows, and rows packed part by part are the whole. */
