@@ -108,8 +108,7 @@ static void multiply(product_case p, const product_memory *memory, int kind) {
     mb_bf16_store store = {.c = memory->c, .stride = p.n, .alpha = 1};
     mb_bf16_write(memory->a, p.m * p.k, memory->left);
     mb_bf16_pack_parallel(&right, p.k, p.n, memory->packed);
-    mb_bf16_gemm_parallel(p.m, p.n, p.k, &left, (mb_bf16_packed){memory->packed, mb_bf16_padded(p.k)}, mb_bf16_store_real,
-                          &store);
+    mb_bf16_gemm_parallel(p.m, p.n, p.k, &left, (mb_bf16_packed){memory->packed, mb_bf16_padded(p.k)}, mb_bf16_to_real(&store));
 }
 
 /* The largest error in units of sqrt(k), the size of a sum. */

@@ -138,8 +138,8 @@ static double product_rate(int64_t m, int64_t n, int64_t k, bool bf16) {
         if (bf16) {
             const mb_bf16_factor left = {.data = a, .stride = k};
             mb_bf16_store store = {.c = c, .stride = n, .alpha = 1};
-            mb_bf16_gemm_parallel(m, n, k, &left, (mb_bf16_packed){(mb_bf16 *)(void *)b, mb_bf16_padded(k)}, mb_bf16_store_bf16,
-                                  &store);
+            mb_bf16_gemm_parallel(m, n, k, &left, (mb_bf16_packed){(mb_bf16 *)(void *)b, mb_bf16_padded(k)},
+                                  mb_bf16_to_bf16(&store));
         } else {
             mb_packed_gemm_parallel(m, n, k, mb_left_rows((mb_real *)(void *)a, k), (mb_real *)(void *)b,
                                     mb_to_rows((mb_real *)(void *)c, n, false));

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/specialized.h"
 #include "tensor/tensor.h"
 
 typedef uint16_t mb_bf16;
@@ -49,7 +50,7 @@ static inline void mb_bf16_add_wide(const float *from, mb_bf16 *to) {
 }
 #endif
 
-static inline void mb_bf16_write(const mb_real *restrict from, int64_t n, mb_bf16 *restrict to) {
+MB_SPECIALIZED void mb_bf16_write(const mb_real *restrict from, int64_t n, mb_bf16 *restrict to) {
     int64_t i = 0;
 #ifdef MB_BF16_WIDE
     for (; i + 2 * MB_BF16_WIDE <= n; i += 2 * MB_BF16_WIDE) {

@@ -1,6 +1,7 @@
 #include "tensor/gemm_bf16.h"
 
 #include <stdalign.h>
+#include <unistd.h>
 
 #include "base/specialized.h"
 #include "tensor/gemm_bf16_kernel.h"
@@ -9,8 +10,12 @@
 
 enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2 };
 
-/* How much of A and of B a thread works on at a time: they stay in a second-level cache of 1 MB. */
-enum { ROW_GROUP = 256, SMALL_GROUP = 64, B_ELEMENTS = 128 << 10, K_SCRATCH = 512, K_DEEP_SCRATCH = 4096 };
+/* How much of A and of B a thread works on at a time, that B stays in its second-level cache: of one of 1 MB a quarter, beside
+ * rows of A that come again for the next part of B; of one of 2 MB (Sapphire Rapids) more than half, so that a layer's B is
+ * one part, few rows of A are enough, and these come but once. There the caches beyond limit the products: MiniLM's first
+ * feed-forward product 2,150 to 2,450 GFLOP/s. */
+enum { ROW_GROUP = 256, SMALL_GROUP = 64, LARGE_CACHE = 2 << 20, K_SCRATCH = 512, K_DEEP_SCRATCH = 4096 };
+enum { B_ELEMENTS = 128 << 10, LARGE_B_ELEMENTS = 640 << 10, LARGE_ROW_GROUP = 128 };
 
 int64_t mb_bf16_padded(int64_t k) {
     return (k + BLOCK - 1) / BLOCK * BLOCK;
@@ -206,33 +211,55 @@ typedef struct product {
     int64_t m, n, k, padded_k;
     const mb_bf16_factor *a;
     mb_bf16_packed b;
-    mb_bf16_sink sink;
-    void *context;
+    mb_bf16_output out;
     const mb_bf16_kernel *kernel;
 } product;
 
-static void put_block(const product *p, const float *sums, int64_t row, int64_t column) {
-    const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK, n_columns = p->n - column < BLOCK ? p->n - column : BLOCK;
-    p->sink(p->context, sums, row, n_rows, column, n_columns);
+/* A thread's way through its blocks: one is made while the one before it is handed on. */
+typedef struct blocks {
+    alignas(64) float sums[2][BLOCK * BLOCK];
+    int made; /* which sums are the next block's */
+    mb_bf16_finished before;
+} blocks;
+
+static void begin_blocks(const product *p, blocks *b) {
+    b->made = 0;
+    b->before = (mb_bf16_finished){0};
+    p->kernel->begin();
+}
+
+static void end_blocks(const product *p, blocks *b) {
+    mb_bf16_hand_on(&b->before, BLOCK);
+    p->kernel->end();
+}
+
+static void end_block(const product *p, blocks *b, int64_t row, int64_t column) {
+    mb_bf16_hand_on(&b->before, BLOCK);
+    b->before = (mb_bf16_finished){.out = p->out,
+                                   .sums = b->sums[b->made],
+                                   .row = row,
+                                   .n_rows = p->m - row < BLOCK ? p->m - row : BLOCK,
+                                   .column = column,
+                                   .n_columns = p->n - column < BLOCK ? p->n - column : BLOCK};
+    b->made ^= 1;
 }
 
 /* Rows [row, row + 32) times columns [first, end), the rows being where the kernel can read them. */
-static void multiply_lines(const product *p, mb_bf16_lines lines, int64_t row, int64_t first, int64_t end) {
-    alignas(64) float sums[BLOCK * BLOCK];
+static void multiply_lines(const product *p, blocks *b, mb_bf16_lines lines, int64_t row, int64_t first, int64_t end) {
     const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
     for (int64_t column = first; column < end; column += BLOCK) {
-        p->kernel->block(p->padded_k, lines, n_rows, p->b.data + column * p->b.depth, false, sums);
-        put_block(p, sums, row, column);
+        p->kernel->block(p->padded_k, lines, n_rows, p->b.data + column * p->b.depth, false, b->sums[b->made], &b->before);
+        end_block(p, b, row, column);
     }
 }
 
 /* The same by way of a copy in `scratch`, 32 rows of at most `most` columns. */
-static inline void multiply_copied(const product *p, int64_t row, int64_t first, int64_t end, mb_bf16 *scratch, int64_t most) {
-    alignas(64) float sums[BLOCK * BLOCK];
+static inline void multiply_copied(const product *p, blocks *b, int64_t row, int64_t first, int64_t end, mb_bf16 *scratch,
+                                   int64_t most) {
     const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
     if (p->padded_k <= most) {
         unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, BLOCK, scratch);
-        multiply_lines(p, (mb_bf16_lines){scratch, p->padded_k, BLOCK}, row, first, end);
+        multiply_lines(p, b, (mb_bf16_lines){scratch, p->padded_k, BLOCK}, row, first, end);
         return;
     }
     for (int64_t column = first; column < end; column += BLOCK) {
@@ -240,71 +267,73 @@ static inline void multiply_copied(const product *p, int64_t row, int64_t first,
         for (int64_t q = 0; q < p->padded_k; q += most) {
             const int64_t depth = p->padded_k - q < most ? p->padded_k - q : most;
             unfold_rows(p->a, p->m, p->k, row, q, depth, most, BLOCK, scratch);
-            p->kernel->block(depth, (mb_bf16_lines){scratch, most, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums);
+            p->kernel->block(depth, (mb_bf16_lines){scratch, most, BLOCK}, n_rows, panel + q * BLOCK, q > 0, b->sums[b->made],
+                             &b->before);
         }
-        put_block(p, sums, row, column);
+        end_block(p, b, row, column);
     }
 }
 
 /* Functions of their own: kilobytes of stack are not free where each page of them is probed. */
-__attribute__((noinline)) static void multiply_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
+__attribute__((noinline)) static void multiply_unfolded(const product *p, blocks *b, int64_t row, int64_t first, int64_t end) {
     alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
-    multiply_copied(p, row, first, end, scratch, K_SCRATCH);
+    multiply_copied(p, b, row, first, end, scratch, K_SCRATCH);
 }
 
-__attribute__((noinline)) static void multiply_deep_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
+__attribute__((noinline)) static void multiply_deep_unfolded(const product *p, blocks *b, int64_t row, int64_t first,
+                                                             int64_t end) {
     alignas(64) mb_bf16 scratch[BLOCK * K_DEEP_SCRATCH];
-    multiply_copied(p, row, first, end, scratch, K_DEEP_SCRATCH);
+    multiply_copied(p, b, row, first, end, scratch, K_DEEP_SCRATCH);
 }
 
-static void multiply_row_block(const product *p, int64_t row, int64_t first, int64_t end) {
+static void multiply_row_block(const product *p, blocks *b, int64_t row, int64_t first, int64_t end) {
     const mb_bf16_factor *a = p->a;
     const mb_bf16 *from = (const mb_bf16 *)a->data + row * a->stride;
     if (a->tiled) {
-        multiply_lines(p, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
+        multiply_lines(p, b, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
     } else if (!a->transposed && !a->is_real && (a->is_padded || (p->k == p->padded_k && p->m - row >= BLOCK))) {
-        multiply_lines(p, (mb_bf16_lines){from, a->stride, BLOCK}, row, first, end);
+        multiply_lines(p, b, (mb_bf16_lines){from, a->stride, BLOCK}, row, first, end);
     } else if (p->padded_k <= K_SCRATCH) {
-        multiply_unfolded(p, row, first, end);
+        multiply_unfolded(p, b, row, first, end);
     } else {
-        multiply_deep_unfolded(p, row, first, end);
+        multiply_deep_unfolded(p, b, row, first, end);
     }
 }
 
-static product product_of(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
-                          void *context) {
-    return (product){m, n, k, mb_bf16_padded(k), a, b, sink, context, mb_bf16_choose_kernel()};
+static product product_of(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out) {
+    return (product){m, n, k, mb_bf16_padded(k), a, b, out, mb_bf16_choose_kernel()};
 }
 
-void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
-                  void *context) {
-    const product p = product_of(m, n, k, a, b, sink, context);
-    p.kernel->begin();
+void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out) {
+    const product p = product_of(m, n, k, a, b, out);
+    blocks mine;
+    begin_blocks(&p, &mine);
     for (int64_t row = 0; row < m; row += BLOCK) {
-        multiply_row_block(&p, row, 0, n);
+        multiply_row_block(&p, &mine, row, 0, n);
     }
-    p.kernel->end();
+    end_blocks(&p, &mine);
 }
 
-void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
-                           void *context) {
-    const product p = product_of(m, n, k, a, b, sink, context);
-    const int64_t group = m >= 4 * ROW_GROUP ? ROW_GROUP : SMALL_GROUP;
-    const int64_t fit = B_ELEMENTS / p.padded_k / BLOCK * BLOCK, width = fit > BLOCK ? fit : BLOCK;
+void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out) {
+    const product p = product_of(m, n, k, a, b, out);
+    const bool large = m >= 4 * LARGE_ROW_GROUP && sysconf(_SC_LEVEL2_CACHE_SIZE) >= LARGE_CACHE;
+    const int64_t many = large ? LARGE_ROW_GROUP : ROW_GROUP, group = m >= 4 * many ? many : SMALL_GROUP;
+    const int64_t fit = (large ? LARGE_B_ELEMENTS : B_ELEMENTS) / p.padded_k / BLOCK * BLOCK, width = fit > BLOCK ? fit : BLOCK;
 #pragma omp parallel for schedule(dynamic) collapse(2)
     for (int64_t first_row = 0; first_row < m; first_row += group) {
         for (int64_t first = 0; first < n; first += width) {
             const int64_t end_row = m - first_row < group ? m : first_row + group, end = n - first < width ? n : first + width;
-            p.kernel->begin();
+            blocks mine;
+            begin_blocks(&p, &mine);
             for (int64_t row = first_row; row < end_row; row += BLOCK) {
-                multiply_row_block(&p, row, first, end);
+                multiply_row_block(&p, &mine, row, first, end);
             }
-            p.kernel->end();
+            end_blocks(&p, &mine);
         }
     }
 }
 
-/* --- sinks --- */
+/* --- outputs --- */
 
 static const mb_real no_bias[BLOCK];
 
@@ -326,7 +355,7 @@ MB_SPECIALIZED void to_real_rows(const mb_bf16_store *store, const float *sums, 
     }
 }
 
-void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+static void store_real(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     const mb_bf16_store *store = context;
     const mb_real *bias = store->bias == NULL ? no_bias : store->bias + column;
     mb_real *c = (mb_real *)store->c + row * store->stride + column;
@@ -354,7 +383,7 @@ MB_SPECIALIZED void to_bf16_rows(const mb_bf16_store *store, const float *sums, 
     }
 }
 
-void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
+static void store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     const mb_bf16_store *store = context;
     const mb_real *bias = store->bias == NULL ? no_bias : store->bias + column;
     mb_bf16 *c = (mb_bf16 *)store->c + row * store->stride + column;
@@ -377,16 +406,32 @@ static void turn_sums(const float *sums, float *turned) {
     }
 }
 
-void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                   int64_t n_columns) {
+static void store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                  int64_t n_columns) {
     alignas(64) float turned[BLOCK * BLOCK];
     turn_sums(sums, turned);
-    mb_bf16_store_real(context, turned, column, n_columns, row, n_rows);
+    store_real(context, turned, column, n_columns, row, n_rows);
 }
 
-void mb_bf16_store_bf16_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                   int64_t n_columns) {
+static void store_bf16_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
+                                  int64_t n_columns) {
     alignas(64) float turned[BLOCK * BLOCK];
     turn_sums(sums, turned);
-    mb_bf16_store_bf16(context, turned, column, n_columns, row, n_rows);
+    store_bf16(context, turned, column, n_columns, row, n_rows);
+}
+
+mb_bf16_output mb_bf16_to_real(mb_bf16_store *store) {
+    return (mb_bf16_output){store_real, store, .in_parts = true};
+}
+
+mb_bf16_output mb_bf16_to_bf16(mb_bf16_store *store) {
+    return (mb_bf16_output){store_bf16, store, .in_parts = true};
+}
+
+mb_bf16_output mb_bf16_to_real_transposed(mb_bf16_store *store) {
+    return (mb_bf16_output){store_real_transposed, store, .in_parts = false};
+}
+
+mb_bf16_output mb_bf16_to_bf16_transposed(mb_bf16_store *store) {
+    return (mb_bf16_output){store_bf16_transposed, store, .in_parts = false};
 }

@@ -54,30 +54,33 @@ typedef struct mb_bf16_packed {
     int64_t depth;
 } mb_bf16_packed;
 
-/* What becomes of a finished block of sums: rows [row, row + n_rows) x columns [column, column + n_columns) of C, at most 32
- * of each, 32 sums to a row of `sums`, in the cache of the thread that made them. */
-typedef void (*mb_bf16_sink)(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+/* What becomes of finished sums: rows [row, row + n_rows) x columns [column, column + n_columns) of C, at most 32 of each, 32
+ * sums to a row of `sums`, in the cache of the thread that made them. `in_parts`: a block's rows may come a few at a time, in
+ * order; AMX hands them on between the steps of the next block, so that the tiles multiply while they are turned into results.
+ */
+typedef struct mb_bf16_output {
+    void (*take)(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+    void *context;
+    bool in_parts;
+} mb_bf16_output;
 
 /* On the calling thread. */
-void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink, void *context);
-/* Over the threads; the sink is called by all of them, once for each block. */
-void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_sink sink,
-                           void *context);
+void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out);
+/* Over the threads; `out` takes from all of them, each sum once. */
+void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out);
 
-/* Sinks. C = alpha sums + beta C, and bias (n, or NULL) added to every row. */
+/* C = alpha sums + beta C, and bias (n, or NULL) added to every row. */
 typedef struct mb_bf16_store {
     void *c;
     int64_t stride;
     float alpha, beta;
     const mb_real *bias;
 } mb_bf16_store;
-void mb_bf16_store_real(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
-void mb_bf16_store_bf16(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns);
+mb_bf16_output mb_bf16_to_real(mb_bf16_store *store);
+mb_bf16_output mb_bf16_to_bf16(mb_bf16_store *store);
 /* The same for a C that lies transposed in memory, `stride` the distance of its columns: for B^T A^T in place of A B, where
  * that has the smaller first factor to turn. */
-void mb_bf16_store_real_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                   int64_t n_columns);
-void mb_bf16_store_bf16_transposed(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column,
-                                   int64_t n_columns);
+mb_bf16_output mb_bf16_to_real_transposed(mb_bf16_store *store);
+mb_bf16_output mb_bf16_to_bf16_transposed(mb_bf16_store *store);
 
 #endif

@@ -8,7 +8,9 @@ enum { BLOCK = MB_BF16_BLOCK };
 
 static void nothing(void) {}
 
-static void generic_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums) {
+static void generic_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums,
+                          mb_bf16_finished *before) {
+    (void)before;
     for (int64_t i = 0; i < n_rows; i++) {
         float row[BLOCK];
         for (int j = 0; j < BLOCK; j++) {
@@ -70,7 +72,9 @@ AVX512_TARGET static void avx512_strip(int64_t k, mb_bf16_lines a, const mb_bf16
     }
 }
 
-static void avx512_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums) {
+static void avx512_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums,
+                         mb_bf16_finished *before) {
+    (void)before;
     for (int64_t i = 0; i < n_rows; i += STRIP) {
         avx512_strip(k, a, panel, add, sums + i * BLOCK);
         a.data += STRIP * a.stride;
@@ -105,8 +109,10 @@ AMX_TARGET static void amx_end(void) {
     _tile_release();
 }
 
-AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums) {
+AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums,
+                                 mb_bf16_finished *before) {
     (void)n_rows;
+    const int64_t part = !before->out.in_parts ? BLOCK : k >= 8 * BLOCK ? 4 : 4 * (8 * BLOCK / k);
     const int64_t a_bytes = a.stride * (int64_t)sizeof *a.data, b_bytes = 2 * TILE_BYTES,
                   c_bytes = BLOCK * (int64_t)sizeof *sums;
     float *lower = sums + TILE_ROWS * BLOCK;
@@ -132,6 +138,7 @@ AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, con
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
         a.data += a.chunk;
+        mb_bf16_hand_on(before, part);
     }
     _tile_stored(0, sums, c_bytes);
     _tile_stored(1, sums + 16, c_bytes);
@@ -179,10 +186,11 @@ static const mb_bf16_kernel *const kernels[] = {&amx, &avx512, &generic};
 static const mb_bf16_kernel *choose(void) {
     const char *wish = getenv("MINIBERT_BF16_KERNEL");
     const bool lesser = wish && *wish;
-    if (has_amx_bf16() && (!lesser || strcmp(wish, amx.name) == 0)) {
+    if ((!lesser || strcmp(wish, amx.name) == 0) &&
+        has_amx_bf16()) { /* asks the system for the tiles, so only if they are wanted */
         return &amx;
     }
-    return has_avx512_bf16() && (!lesser || strcmp(wish, generic.name) != 0) ? &avx512 : &generic;
+    return (!lesser || strcmp(wish, generic.name) != 0) && has_avx512_bf16() ? &avx512 : &generic;
 }
 #else
 static const mb_bf16_kernel *const kernels[] = {&generic};

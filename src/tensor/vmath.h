@@ -20,6 +20,9 @@ static inline double mb_sqrt(double x) {
 static inline double mb_abs(double x) {
     return fabs(x);
 }
+static inline double mb_copysign(double x, double sign) {
+    return copysign(x, sign);
+}
 #else
 #define MB_REAL_C(x) x##f
 static inline float mb_sqrt(float x) {
@@ -27,6 +30,9 @@ static inline float mb_sqrt(float x) {
 }
 static inline float mb_abs(float x) {
     return fabsf(x);
+}
+static inline float mb_copysign(float x, float sign) {
+    return copysignf(x, sign);
 }
 
 /* Polynomials are in Estrin's form, by powers of the square: as many operations as Horner's, and a third of the time until the

@@ -75,7 +75,7 @@ static void symmetric_product(int64_t n, int64_t depth, const mb_bf16 *a, const 
     for (sink.row = 0; sink.row < n; sink.row += BLOCK) {
         const mb_bf16_factor rows = {.data = a + sink.row * depth, .stride = depth};
         const mb_bf16_packed b = {packed + sink.row * depth, depth};
-        mb_bf16_gemm(BLOCK, n - sink.row, depth, &rows, b, store_symmetric, &sink);
+        mb_bf16_gemm(BLOCK, n - sink.row, depth, &rows, b, (mb_bf16_output){store_symmetric, &sink, .in_parts = false});
     }
 }
 
@@ -151,7 +151,8 @@ void mb_muon_orthogonalize_bf16(int64_t rows, int64_t columns, const mb_real *x,
         const bool last = i + 1 == MB_MUON_STEPS;
         step_sink sink = {
             .w = &w, .scale = (mb_real)first, .a = p.a, .out = last ? out : NULL, .rows = rows, .columns = columns};
-        mb_bf16_gemm(w.n, w.k, w.n, &step, (mb_bf16_packed){w.packed, w.n}, store_step, &sink);
+        mb_bf16_gemm(w.n, w.k, w.n, &step, (mb_bf16_packed){w.packed, w.n},
+                     (mb_bf16_output){store_step, &sink, .in_parts = false});
         mb_bf16 *const swap = w.x;
         w.x = w.next;
         w.next = swap;

@@ -76,11 +76,11 @@ static void multiply_bf16(mb_bf16 *packed, bool trans_a, bool trans_b, int64_t m
         right.transposed = true;
         mb_bf16_pack(&left, k, m, depth, packed);
         mb_bf16_gemm(n, m, k, &right, (mb_bf16_packed){packed, depth},
-                     to_bf16 ? mb_bf16_store_bf16_transposed : mb_bf16_store_real_transposed, &store);
+                     to_bf16 ? mb_bf16_to_bf16_transposed(&store) : mb_bf16_to_real_transposed(&store));
         return;
     }
     mb_bf16_pack(&right, k, n, depth, packed);
-    mb_bf16_gemm(m, n, k, &left, (mb_bf16_packed){packed, depth}, to_bf16 ? mb_bf16_store_bf16 : mb_bf16_store_real, &store);
+    mb_bf16_gemm(m, n, k, &left, (mb_bf16_packed){packed, depth}, to_bf16 ? mb_bf16_to_bf16(&store) : mb_bf16_to_real(&store));
 }
 
 void mb_attention_multiply(const mb_attention_scratch *mine, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,

@@ -17,11 +17,11 @@ typedef struct forward_context {
     int64_t width;
 } forward_context;
 
-/* n: n_columns, and where they are a whole block a constant to the compiler, as `activation` is. From the sums to what is
- * stored a row stays in registers: by way of a block of z and one of f'(z) a mini's first feed-forward product took a quarter
- * more. */
-MB_SPECIALIZED void finish_columns(mb_activation activation, const forward_context *c, const float *sums, int64_t row,
-                                   int64_t n_rows, int64_t column, int64_t n) {
+/* n: n_columns, and where they are a whole block a constant to the compiler, as `activation` and `trains` are. From the sums to
+ * what is stored a row stays in registers: by way of a block of z and one of f'(z) a mini's first feed-forward product took a
+ * quarter more. */
+MB_SPECIALIZED void finish_columns(mb_activation activation, bool trains, const forward_context *c, const float *sums,
+                                   int64_t row, int64_t n_rows, int64_t column, int64_t n) {
     mb_real bias[BLOCK] = {0};
     if (c->bias != NULL) {
         memcpy(bias, c->bias + column, (size_t)n * sizeof *bias);
@@ -31,13 +31,13 @@ MB_SPECIALIZED void finish_columns(mb_activation activation, const forward_conte
 #pragma omp simd
         for (int64_t j = 0; j < BLOCK; j++) {
             mb_real slope;
-            y[j] = mb_activation_at(activation, (mb_real)sums[i * BLOCK + j] + bias[j], &slope);
+            y[j] = mb_activation_bf16_at(activation, (mb_real)sums[i * BLOCK + j] + bias[j], &slope);
             derivative[j] = slope;
         }
         const int64_t at = (row + i) * c->width + column;
         mb_prefetch_write(c->y + at + BLOCK, BLOCK * sizeof *c->y); /* of the next block */
         mb_bf16_write(y, n, c->y + at);
-        if (c->derivative != NULL) {
+        if (trains) {
             mb_bf16 rounded[BLOCK];
             mb_bf16_write(derivative, n, rounded);
             mb_stream_copy(c->derivative + at, rounded, (size_t)n * sizeof *rounded);
@@ -47,7 +47,11 @@ MB_SPECIALIZED void finish_columns(mb_activation activation, const forward_conte
 
 MB_SPECIALIZED void finish_activation(mb_activation activation, const forward_context *c, const float *sums, int64_t row,
                                       int64_t n_rows, int64_t column, int64_t n_columns) {
-    MB_FOR_WHOLE(finish_columns, BLOCK, n_columns, activation, c, sums, row, n_rows, column);
+    if (c->derivative != NULL) {
+        MB_FOR_WHOLE(finish_columns, BLOCK, n_columns, activation, true, c, sums, row, n_rows, column);
+    } else {
+        MB_FOR_WHOLE(finish_columns, BLOCK, n_columns, activation, false, c, sums, row, n_rows, column);
+    }
 }
 
 static void finish_block(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
@@ -66,11 +70,11 @@ void mb_linear_bf16_forward(mb_tape *tape, const mb_tensor *x, const mb_tensor *
     const mb_real *b = bias == NULL ? NULL : mb_tensor_real(bias);
     if (activation == MB_ACTIVATION_IDENTITY) {
         mb_bf16_store store = {.c = y->data, .stride = out, .alpha = 1, .bias = b};
-        mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, mb_bf16_store_bf16, &store);
+        mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, mb_bf16_to_bf16(&store));
         return;
     }
     forward_context context = {activation, b, y->data, derivative, out};
-    mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, finish_block, &context);
+    mb_bf16_gemm_parallel(n_rows, out, in, &a, packed, (mb_bf16_output){finish_block, &context, .in_parts = true});
 }
 
 /* --- backward --- */
@@ -128,7 +132,7 @@ static void backward_block(const backward_context *c, int64_t row, int64_t n_row
     if (c->dx != NULL) { /* z = x W^T */
         const mb_bf16_factor a = {.data = dz, .stride = c->out};
         mb_bf16_store store = {.c = c->dx + row * c->in, .stride = c->in, .alpha = 1, .beta = (float)c->x_beta};
-        mb_bf16_gemm(n_rows, c->in, c->out, &a, c->weight, mb_bf16_store_bf16, &store);
+        mb_bf16_gemm(n_rows, c->in, c->out, &a, c->weight, mb_bf16_to_bf16(&store));
     }
     if (c->turned != NULL) {
         const mb_bf16_factor x = {.data = c->x + row * c->in, .stride = c->in}, dz_rows = {.data = dz, .stride = c->out};
@@ -182,7 +186,7 @@ void mb_linear_bf16_backward(mb_tape *tape, mb_node *node, const uint16_t *deriv
         const mb_bf16_factor a = {.data = c.turned, .stride = depth, .tiled = true};
         mb_bf16_store store = {.c = dweight, .stride = in, .alpha = 1, .beta = (float)weight_beta};
         mb_bf16_gemm_parallel(turned_width, packed_width, padded, &a, (mb_bf16_packed){c.packed, depth},
-                              c.turns_x ? mb_bf16_store_real_transposed : mb_bf16_store_real, &store);
+                              c.turns_x ? mb_bf16_to_real_transposed(&store) : mb_bf16_to_real(&store));
     }
     mb_tape_scratch_drop(tape, mark);
 }

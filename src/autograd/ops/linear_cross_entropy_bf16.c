@@ -96,10 +96,11 @@ typedef struct slice_context {
 static void take_logits(slice_context *s, const float *sums, int64_t row, int64_t n_rows, int64_t column,
                         const mb_real *restrict bias) {
     const chunk *c = s->c;
+    const int64_t first = row % BLOCK;
     for (int64_t i = 0; i < n_rows; i++) {
         const float *restrict from = sums + i * BLOCK;
         const mb_real reference = (mb_real)c->references[row + i];
-        mb_real *restrict max = s->max + i * HALF, *restrict sum = s->sum + i * HALF, e[BLOCK];
+        mb_real *restrict max = s->max + (first + i) * HALF, *restrict sum = s->sum + (first + i) * HALF, e[BLOCK];
 #pragma omp simd
         for (int j = 0; j < HALF; j++) {
             const mb_real left = (mb_real)from[j] + bias[j], right = (mb_real)from[HALF + j] + bias[HALF + j];
@@ -123,7 +124,8 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
     for (int64_t j = 0; j < BLOCK; j++) { /* what is beyond the vocabulary is far below all others */
         bias[j] = j >= n_columns ? far_below : from == NULL ? 0 : from[j];
     }
-    for (int64_t i = 0; i < n_rows * HALF && column == 0; i++) {
+    const int64_t first = row % BLOCK; /* of the block's rows */
+    for (int64_t i = first * HALF; i < (first + n_rows) * HALF && column == 0; i++) {
         s->max[i] = far_below;
         s->sum[i] = 0;
     }
@@ -135,12 +137,13 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
         }
     }
     for (int64_t i = 0; i < n_rows && column + n_columns == slice_width(c, s->slice); i++) {
+        const mb_real *of_row = s->max + (first + i) * HALF;
         mb_real max = far_below;
 #pragma omp simd reduction(max : max)
         for (int j = 0; j < HALF; j++) {
-            max = s->max[i * HALF + j] > max ? s->max[i * HALF + j] : max;
+            max = of_row[j] > max ? of_row[j] : max;
         }
-        c->slices[s->slice * c->n_rows + row + i] = (slice_row){(float)max, (float)mb_sum(s->sum + i * HALF, HALF)};
+        c->slices[s->slice * c->n_rows + row + i] = (slice_row){(float)max, (float)mb_sum(s->sum + (first + i) * HALF, HALF)};
     }
 }
 
@@ -151,7 +154,8 @@ static void statistics_of_slices(const chunk *c) {
         slice_context s;
         s.c = c; /* and the rest as it comes */
         s.slice = slice;
-        mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice), take_statistics, &s);
+        mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice),
+                     (mb_bf16_output){take_statistics, &s, .in_parts = true});
     }
 }
 
@@ -249,7 +253,7 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
         make_dlogits(c, slice, row, n_rows, dlogits);
         const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
         mb_bf16_store to_dx = {.c = dx + row * width, .stride = width, .beta = first_of_group ? 0 : 1};
-        mb_bf16_gemm(n_rows, width, n, &d, w, store_float, &to_dx);
+        mb_bf16_gemm(n_rows, width, n, &d, w, (mb_bf16_output){store_float, &to_dx, .in_parts = true});
         if (p->dweight != NULL) {
             mb_bf16_pack(&d, n_rows, n, depth, packed + row * BLOCK);
         }
@@ -260,7 +264,7 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
     if (p->dweight != NULL) {
         const mb_bf16_factor x = {.data = c->turned_x, .stride = depth, .tiled = true};
         mb_bf16_store to_dw = {.c = p->dweight + slice * SLICE * width, .stride = width, .alpha = 1, .beta = 1};
-        mb_bf16_gemm(width, n, depth, &x, (mb_bf16_packed){packed, depth}, mb_bf16_store_real_transposed, &to_dw);
+        mb_bf16_gemm(width, n, depth, &x, (mb_bf16_packed){packed, depth}, mb_bf16_to_real_transposed(&to_dw));
     }
     for (int64_t j = 0; p->dbias != NULL && j < n; j++) {
         p->dbias[slice * SLICE + j] += bias_sums[j];
