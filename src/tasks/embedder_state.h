@@ -11,26 +11,33 @@ typedef struct mb_window {
     size_t first, n; /* tokens of the line */
 } mb_window;
 
+/* What a thread needs for itself. */
+typedef struct mb_embedder_worker {
+    mb_encoding encoding; /* what encoding needs beside its result */
+    mb_tape *tape;
+    int32_t *ids, *offsets; /* of a batch */
+    size_t capacity_ids, capacity_offsets;
+} mb_embedder_worker;
+
 struct mb_embedder {
     mb_text_model model;
     mb_embedder_options options;
     bool layer_wanted[MB_MAX_LAYERS + 1];
     int n_layers_wanted;
     const mb_job *job;
-    mb_tape *tape;
     int64_t n_cut, n_tokens;
     /* for the block at work */
     mb_encoding *encodings; /* one a line; kept between blocks */
     size_t n_encodings;
-    mb_encoding *workers; /* one a thread: what encoding needs beside its result */
+    mb_embedder_worker *workers; /* one a thread */
     int n_workers;
     int64_t *first_row; /* per line, and one more for the end: its rows while the windows are added */
     int32_t *n_windows; /* per row: how many windows have been added */
     size_t capacity_first_row, capacity_n_windows;
     mb_window *windows;
     size_t n_windows_total, capacity_windows;
-    int32_t *ids, *offsets; /* one batch */
-    size_t capacity_ids, capacity_offsets;
+    size_t *batches; /* where each of them begins among the windows, and one more for the end */
+    size_t n_batches, capacity_batches;
 };
 
 bool mb_embedder_is_per_token(const mb_embedder *e); /* tokens or words: a row a token while windows are added */
