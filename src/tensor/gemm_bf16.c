@@ -215,51 +215,47 @@ typedef struct product {
     const mb_bf16_kernel *kernel;
 } product;
 
-/* A thread's way through its blocks: one is made while the one before it is handed on. */
-typedef struct blocks {
-    alignas(64) float sums[2][BLOCK * BLOCK];
-    int made; /* which sums are the next block's */
-    mb_bf16_finished before;
-} blocks;
-
-static void begin_blocks(const product *p, blocks *b) {
-    b->made = 0;
-    b->before = (mb_bf16_finished){0};
-    p->kernel->begin();
+static int64_t rows_of_block(const product *p, int64_t row) {
+    return p->m - row < BLOCK ? p->m - row : BLOCK;
 }
-
-static void end_blocks(const product *p, blocks *b) {
-    mb_bf16_hand_on(&b->before, BLOCK);
-    p->kernel->end();
-}
-
-static void end_block(const product *p, blocks *b, int64_t row, int64_t column) {
-    mb_bf16_hand_on(&b->before, BLOCK);
-    b->before = (mb_bf16_finished){.out = p->out,
-                                   .sums = b->sums[b->made],
-                                   .row = row,
-                                   .n_rows = p->m - row < BLOCK ? p->m - row : BLOCK,
-                                   .column = column,
-                                   .n_columns = p->n - column < BLOCK ? p->n - column : BLOCK};
-    b->made ^= 1;
+static int64_t columns_of_block(const product *p, int64_t column) {
+    return p->n - column < BLOCK ? p->n - column : BLOCK;
 }
 
 /* Rows [row, row + 32) times columns [first, end), the rows being where the kernel can read them. */
-static void multiply_lines(const product *p, blocks *b, mb_bf16_lines lines, int64_t row, int64_t first, int64_t end) {
-    const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
+static void multiply_lines(const product *p, mb_bf16_lines lines, int64_t row, int64_t first, int64_t end) {
+    alignas(64) float sums[BLOCK * BLOCK];
+    const int64_t n_rows = rows_of_block(p, row);
     for (int64_t column = first; column < end; column += BLOCK) {
-        p->kernel->block(p->padded_k, lines, n_rows, p->b.data + column * p->b.depth, false, b->sums[b->made], &b->before);
-        end_block(p, b, row, column);
+        p->kernel->block(p->padded_k, lines, n_rows, p->b.data + column * p->b.depth, false, sums, NULL);
+        p->out.take(p->out.context, sums, row, n_rows, column, columns_of_block(p, column));
     }
 }
 
+/* The same, but a block is made while the one before it is handed on. */
+static void multiply_lines_overlapped(const product *p, mb_bf16_lines lines, int64_t row, int64_t first, int64_t end) {
+    alignas(64) float sums[2][BLOCK * BLOCK];
+    const int64_t n_rows = rows_of_block(p, row);
+    mb_bf16_finished before = {.out = p->out, .row = row, .n_rows = n_rows, .next = n_rows};
+    int made = 0;
+    for (int64_t column = first; column < end; column += BLOCK, made ^= 1) {
+        p->kernel->block(p->padded_k, lines, n_rows, p->b.data + column * p->b.depth, false, sums[made], &before);
+        mb_bf16_hand_on(&before, BLOCK);
+        before.sums = sums[made];
+        before.column = column;
+        before.n_columns = columns_of_block(p, column);
+        before.next = 0;
+    }
+    mb_bf16_hand_on(&before, BLOCK);
+}
+
 /* The same by way of a copy in `scratch`, 32 rows of at most `most` columns. */
-static inline void multiply_copied(const product *p, blocks *b, int64_t row, int64_t first, int64_t end, mb_bf16 *scratch,
-                                   int64_t most) {
-    const int64_t n_rows = p->m - row < BLOCK ? p->m - row : BLOCK;
+static inline void multiply_copied(const product *p, int64_t row, int64_t first, int64_t end, mb_bf16 *scratch, int64_t most) {
+    alignas(64) float sums[BLOCK * BLOCK];
+    const int64_t n_rows = rows_of_block(p, row);
     if (p->padded_k <= most) {
         unfold_rows(p->a, p->m, p->k, row, 0, p->padded_k, p->padded_k, BLOCK, scratch);
-        multiply_lines(p, b, (mb_bf16_lines){scratch, p->padded_k, BLOCK}, row, first, end);
+        multiply_lines(p, (mb_bf16_lines){scratch, p->padded_k, BLOCK}, row, first, end);
         return;
     }
     for (int64_t column = first; column < end; column += BLOCK) {
@@ -267,36 +263,42 @@ static inline void multiply_copied(const product *p, blocks *b, int64_t row, int
         for (int64_t q = 0; q < p->padded_k; q += most) {
             const int64_t depth = p->padded_k - q < most ? p->padded_k - q : most;
             unfold_rows(p->a, p->m, p->k, row, q, depth, most, BLOCK, scratch);
-            p->kernel->block(depth, (mb_bf16_lines){scratch, most, BLOCK}, n_rows, panel + q * BLOCK, q > 0, b->sums[b->made],
-                             &b->before);
+            p->kernel->block(depth, (mb_bf16_lines){scratch, most, BLOCK}, n_rows, panel + q * BLOCK, q > 0, sums, NULL);
         }
-        end_block(p, b, row, column);
+        p->out.take(p->out.context, sums, row, n_rows, column, columns_of_block(p, column));
     }
 }
 
 /* Functions of their own: kilobytes of stack are not free where each page of them is probed. */
-__attribute__((noinline)) static void multiply_unfolded(const product *p, blocks *b, int64_t row, int64_t first, int64_t end) {
+__attribute__((noinline)) static void multiply_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
     alignas(64) mb_bf16 scratch[BLOCK * K_SCRATCH];
-    multiply_copied(p, b, row, first, end, scratch, K_SCRATCH);
+    multiply_copied(p, row, first, end, scratch, K_SCRATCH);
 }
 
-__attribute__((noinline)) static void multiply_deep_unfolded(const product *p, blocks *b, int64_t row, int64_t first,
-                                                             int64_t end) {
+__attribute__((noinline)) static void multiply_deep_unfolded(const product *p, int64_t row, int64_t first, int64_t end) {
     alignas(64) mb_bf16 scratch[BLOCK * K_DEEP_SCRATCH];
-    multiply_copied(p, b, row, first, end, scratch, K_DEEP_SCRATCH);
+    multiply_copied(p, row, first, end, scratch, K_DEEP_SCRATCH);
 }
 
-static void multiply_row_block(const product *p, blocks *b, int64_t row, int64_t first, int64_t end) {
+/* Of a product that is not deep the sums come too soon to be spread over its steps (attention's took a twentieth more). */
+enum { OVERLAPPED_DEPTH = 256 };
+
+static void multiply_row_block(const product *p, int64_t row, int64_t first, int64_t end) {
     const mb_bf16_factor *a = p->a;
     const mb_bf16 *from = (const mb_bf16 *)a->data + row * a->stride;
     if (a->tiled) {
-        multiply_lines(p, b, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
+        multiply_lines(p, (mb_bf16_lines){from, BLOCK, BLOCK * BLOCK}, row, first, end);
     } else if (!a->transposed && !a->is_real && (a->is_padded || (p->k == p->padded_k && p->m - row >= BLOCK))) {
-        multiply_lines(p, b, (mb_bf16_lines){from, a->stride, BLOCK}, row, first, end);
+        const mb_bf16_lines lines = {from, a->stride, BLOCK};
+        if (p->out.in_parts && p->padded_k >= OVERLAPPED_DEPTH) {
+            multiply_lines_overlapped(p, lines, row, first, end);
+        } else {
+            multiply_lines(p, lines, row, first, end);
+        }
     } else if (p->padded_k <= K_SCRATCH) {
-        multiply_unfolded(p, b, row, first, end);
+        multiply_unfolded(p, row, first, end);
     } else {
-        multiply_deep_unfolded(p, b, row, first, end);
+        multiply_deep_unfolded(p, row, first, end);
     }
 }
 
@@ -306,12 +308,11 @@ static product product_of(int64_t m, int64_t n, int64_t k, const mb_bf16_factor 
 
 void mb_bf16_gemm(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out) {
     const product p = product_of(m, n, k, a, b, out);
-    blocks mine;
-    begin_blocks(&p, &mine);
+    p.kernel->begin();
     for (int64_t row = 0; row < m; row += BLOCK) {
-        multiply_row_block(&p, &mine, row, 0, n);
+        multiply_row_block(&p, row, 0, n);
     }
-    end_blocks(&p, &mine);
+    p.kernel->end();
 }
 
 void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor *a, mb_bf16_packed b, mb_bf16_output out) {
@@ -323,12 +324,11 @@ void mb_bf16_gemm_parallel(int64_t m, int64_t n, int64_t k, const mb_bf16_factor
     for (int64_t first_row = 0; first_row < m; first_row += group) {
         for (int64_t first = 0; first < n; first += width) {
             const int64_t end_row = m - first_row < group ? m : first_row + group, end = n - first < width ? n : first + width;
-            blocks mine;
-            begin_blocks(&p, &mine);
+            p.kernel->begin();
             for (int64_t row = first_row; row < end_row; row += BLOCK) {
-                multiply_row_block(&p, &mine, row, first, end);
+                multiply_row_block(&p, row, first, end);
             }
-            end_blocks(&p, &mine);
+            p.kernel->end();
         }
     }
 }

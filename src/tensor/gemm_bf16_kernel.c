@@ -86,7 +86,7 @@ static const mb_bf16_kernel avx512 = {"avx512_bf16", nothing, nothing, avx512_bl
 /* --- AMX (Sapphire Rapids): 32 x 32 sums are four tiles, and each tile of A or B that is loaded is used twice --- */
 
 #define AMX_TARGET __attribute__((target("amx-tile,amx-bf16")))
-enum { TILE_ROWS = 16, TILE_BYTES = 64 };
+enum { TILE_ROWS = 16, TILE_BYTES = 64, PART = 4 };
 
 typedef struct tile_config {
     uint8_t palette, start_row, reserved[14];
@@ -112,7 +112,6 @@ AMX_TARGET static void amx_end(void) {
 AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums,
                                  mb_bf16_finished *before) {
     (void)n_rows;
-    const int64_t part = !before->out.in_parts ? BLOCK : k >= 8 * BLOCK ? 4 : 4 * (8 * BLOCK / k);
     const int64_t a_bytes = a.stride * (int64_t)sizeof *a.data, b_bytes = 2 * TILE_BYTES,
                   c_bytes = BLOCK * (int64_t)sizeof *sums;
     float *lower = sums + TILE_ROWS * BLOCK;
@@ -138,7 +137,9 @@ AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, con
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
         a.data += a.chunk;
-        mb_bf16_hand_on(before, part);
+        if (before != NULL) {
+            mb_bf16_hand_on(before, PART);
+        }
     }
     _tile_stored(0, sums, c_bytes);
     _tile_stored(1, sums + 16, c_bytes);

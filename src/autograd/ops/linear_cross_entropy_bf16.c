@@ -86,9 +86,12 @@ static int64_t target_of(const chunk *c, int64_t slice, int64_t row) {
     return c->problem->targets[c->first + row] - slice * SLICE;
 }
 
+static const mb_real far_below = -1e30f;
+
 typedef struct slice_context {
     const chunk *c;
     int64_t slice;
+    alignas(64) mb_real bias[SLICE];                          /* beyond the vocabulary far below all others */
     alignas(64) mb_real max[BLOCK * HALF], sum[BLOCK * HALF]; /* of a block of rows, so far: over every HALF-th column */
 } slice_context;
 
@@ -119,11 +122,7 @@ static void take_logits(slice_context *s, const float *sums, int64_t row, int64_
 static void take_statistics(void *context, const float *sums, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns) {
     slice_context *s = context;
     const chunk *c = s->c;
-    const mb_real *from = c->problem->bias == NULL ? NULL : c->problem->bias + s->slice * SLICE + column, far_below = -1e30f;
-    mb_real bias[BLOCK];
-    for (int64_t j = 0; j < BLOCK; j++) { /* what is beyond the vocabulary is far below all others */
-        bias[j] = j >= n_columns ? far_below : from == NULL ? 0 : from[j];
-    }
+    const mb_real *bias = s->bias + column;
     const int64_t first = row % BLOCK; /* of the block's rows */
     for (int64_t i = first * HALF; i < (first + n_rows) * HALF && column == 0; i++) {
         s->max[i] = far_below;
@@ -147,15 +146,23 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
     }
 }
 
+static void begin_slice(slice_context *s, const chunk *c, int64_t slice) {
+    const int64_t width = slice_width(c, slice);
+    s->c = c; /* and the rest as it comes */
+    s->slice = slice;
+    for (int64_t j = 0; j < SLICE; j++) {
+        s->bias[j] = j >= width ? far_below : c->problem->bias == NULL ? 0 : c->problem->bias[slice * SLICE + j];
+    }
+}
+
 static void statistics_of_slices(const chunk *c) {
     const mb_bf16_factor a = rows_of_x(c);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t slice = 0; slice < c->n_slices; slice++) {
         slice_context s;
-        s.c = c; /* and the rest as it comes */
-        s.slice = slice;
+        begin_slice(&s, c, slice);
         mb_bf16_gemm(c->n_rows, slice_width(c, slice), c->problem->width, &a, slice_of_forward(c, slice),
-                     (mb_bf16_output){take_statistics, &s, .in_parts = true});
+                     (mb_bf16_output){take_statistics, &s, .in_parts = false});
     }
 }
 
@@ -253,7 +260,7 @@ static void gradients_of_slice(const chunk *c, int64_t slice, float *dx, bool fi
         make_dlogits(c, slice, row, n_rows, dlogits);
         const mb_bf16_factor d = {.data = dlogits, .stride = SLICE};
         mb_bf16_store to_dx = {.c = dx + row * width, .stride = width, .beta = first_of_group ? 0 : 1};
-        mb_bf16_gemm(n_rows, width, n, &d, w, (mb_bf16_output){store_float, &to_dx, .in_parts = true});
+        mb_bf16_gemm(n_rows, width, n, &d, w, (mb_bf16_output){store_float, &to_dx, .in_parts = false});
         if (p->dweight != NULL) {
             mb_bf16_pack(&d, n_rows, n, depth, packed + row * BLOCK);
         }

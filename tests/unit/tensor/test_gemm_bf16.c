@@ -280,8 +280,7 @@ static void check_block(const mb_bf16_kernel *kernel) {
             sums[i] = (float)i / 64;
         }
         kernel->begin();
-        mb_bf16_finished none = {0};
-        kernel->block(K, variant & 2 ? tiled : rows, BLOCK, panel, add, sums, &none);
+        kernel->block(K, variant & 2 ? tiled : rows, BLOCK, panel, add, sums, NULL);
         kernel->end();
         for (int i = 0; i < BLOCK * BLOCK; i++) {
             double sum = add ? i / 64.0 : 0;
