@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 enum { ALIGNMENT = 64, MIN_BLOCK_BYTES = 1 << 16 };
 
 struct mb_arena_block {
@@ -19,7 +21,7 @@ static mb_arena_block *new_block(size_t n_bytes) {
     if (n_bytes > SIZE_MAX / 2) {
         return NULL;
     }
-    mb_arena_block *block = aligned_alloc(ALIGNMENT, ALIGNMENT + n_bytes);
+    mb_arena_block *block = mb_memory_alloc(ALIGNMENT + n_bytes);
     if (block != NULL) {
         block->older = NULL;
         block->n_bytes = n_bytes;

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "model/layers.h"
 #include "tensor/gemm_bf16.h"
 
@@ -28,7 +29,7 @@ static mb_status allocate(mb_model *model, bool trainable, mb_error *error) {
         count += params->views[i].multiplies ? forward_count(weight) + (trainable ? backward_count(weight) : 0) : 0;
     }
     model->packed = calloc(params->n_views + 1, sizeof *model->packed);
-    model->packed_memory = aligned_alloc(64, (size_t)count * sizeof *model->packed_memory);
+    model->packed_memory = mb_memory_alloc((size_t)count * sizeof *model->packed_memory);
     if (!model->packed || !model->packed_memory) {
         mb_model_drop_packed(model);
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory: the bf16 copies of the weights need %.1f MB",

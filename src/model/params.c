@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 
-enum { ALIGN_BYTES = 64, ALIGN_ELEMENTS = ALIGN_BYTES / (int)sizeof(mb_real) };
+enum { ALIGN_ELEMENTS = 64 / (int)sizeof(mb_real) };
 
 static bool grow(mb_params *params) {
     size_t capacity = params->capacity ? 2 * params->capacity : 64;
@@ -43,11 +44,10 @@ int mb_params_add(mb_params *params, const char *name, int n_dims, const int64_t
 
 static mb_real *allocate(int64_t count, bool zeroed) {
     size_t n_bytes;
-    if (__builtin_mul_overflow((size_t)count, sizeof(mb_real), &n_bytes) || n_bytes > SIZE_MAX - ALIGN_BYTES) {
+    if (__builtin_mul_overflow((size_t)count, sizeof(mb_real), &n_bytes)) {
         return NULL;
     }
-    n_bytes = (n_bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES; /* aligned_alloc wants a multiple */
-    mb_real *memory = aligned_alloc(ALIGN_BYTES, n_bytes ? n_bytes : ALIGN_BYTES);
+    mb_real *memory = mb_memory_alloc(n_bytes);
     if (memory && zeroed) {
         memset(memory, 0, n_bytes);
     }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* Elements of a segment: 64 KiB of each of the four streams, so that a segment's work outweighs handing it to a thread. */
 enum { SEGMENT_ELEMENTS = 16384 };
 /* Partial sums of the gradient norm: a fixed number, so that the sum does not depend on the threads and needs no memory. */
@@ -61,8 +63,8 @@ mb_status mb_optimizer_init(mb_optimizer *optimizer, const mb_params *params, co
             optimizer->n_segments += segments_of(optimizer, &params->views[v]);
         }
     }
-    optimizer->moment1 = calloc((size_t)params->count, sizeof *optimizer->moment1);
-    optimizer->moment2 = calloc((size_t)params->count, sizeof *optimizer->moment2);
+    optimizer->moment1 = mb_memory_zeros((size_t)params->count, sizeof *optimizer->moment1);
+    optimizer->moment2 = mb_memory_zeros((size_t)params->count, sizeof *optimizer->moment2);
     optimizer->segments = calloc(optimizer->n_segments + 1, sizeof *optimizer->segments);
     if (optimizer->moment1 == NULL || optimizer->moment2 == NULL || optimizer->segments == NULL) {
         mb_optimizer_free(optimizer);
