@@ -235,6 +235,29 @@ Test(gemm_bf16, a_factor_in_tiles) {
     free(packed);
 }
 
+/* A deep one over the threads, which goes by areas of C, has the bits of the same on one thread, which goes from end to end. */
+Test(gemm_bf16, a_deep_product_by_areas) {
+    enum { M = 300, N = 550, K = 1100, DEPTH = 1120, PADDED_M = 320, BLOCK = MB_BF16_BLOCK };
+    mb_bf16 *a = random_bf16(K * M, 1), *b = random_bf16(K * N, 2);
+    mb_bf16 *tiles = aligned(PADDED_M * DEPTH), *packed = aligned(mb_bf16_packed_count(K, N));
+    const mb_bf16_factor rows = {.data = a, .stride = M, .transposed = true}, right = {.data = b, .stride = N};
+    const mb_bf16_factor tiled = {.data = tiles, .stride = DEPTH, .tiled = true};
+    mb_real *c[2] = {calloc(M * N, sizeof(mb_real)), calloc(M * N, sizeof(mb_real))};
+    mb_bf16_tile(&rows, M, K, DEPTH, tiles);
+    mb_bf16_pack(&right, K, N, DEPTH, packed);
+    mb_bf16_store whole = {.c = c[0], .stride = N, .alpha = 1}, areas = {.c = c[1], .stride = N, .alpha = 1};
+    omp_set_num_threads(2);
+    mb_bf16_gemm(M, N, K, &tiled, (mb_bf16_packed){packed, DEPTH}, mb_bf16_to_real(&whole));
+    mb_bf16_gemm_parallel(M, N, K, &tiled, (mb_bf16_packed){packed, DEPTH}, mb_bf16_to_real(&areas));
+    cr_expect_eq(memcmp(c[0], c[1], M * N * sizeof(mb_real)), 0);
+    free(a);
+    free(b);
+    free(tiles);
+    free(packed);
+    free(c[0]);
+    free(c[1]);
+}
+
 Test(gemm_bf16, does_not_depend_on_the_number_of_threads) {
     enum { M = 700, N = 300, K = 96 };
     mb_bf16 *a = random_bf16(M * K, 1), *b = random_bf16(K * N, 2), *packed = aligned(mb_bf16_packed_count(K, N));
