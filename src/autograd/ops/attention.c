@@ -2,6 +2,7 @@
 
 #include "autograd/ops.h"
 #include "autograd/ops/attention_scratch.h"
+#include "base/specialized.h"
 #include "tensor/gemm_bf16.h"
 #include "tensor/stream.h"
 #include "tensor/sums.h"
@@ -91,24 +92,34 @@ static uint32_t mask_row(const head_view *v, int64_t query) {
  * them: with what changes no maximum, and then with what changes no sum and as a probability is not yet a denormal. */
 enum { SOFTMAX_ROWS = 16 };
 
-static mb_real largest_of_row(mb_real *restrict s, int64_t n, int64_t padded) {
+/* The numbers from the n-th to the `padded`-th, which are in the last 32. */
+MB_SPECIALIZED void fill_row(mb_real *restrict s, int64_t n, int64_t padded, mb_real value) {
+    mb_real *restrict last = s + padded - MB_BF16_BLOCK;
+    const int32_t kept = (int32_t)(n - (padded - MB_BF16_BLOCK));
+#pragma omp simd
+    for (int32_t j = 0; j < MB_BF16_BLOCK; j++) {
+        last[j] = j < kept ? last[j] : value;
+    }
+}
+
+MB_SPECIALIZED mb_real largest_of_row(mb_real *restrict s, int64_t n, int64_t padded) {
     const mb_real far_below = 50;
-    for (int64_t j = n; j < padded; j++) {
-        s[j] = s[0];
+    if (n < padded) {
+        fill_row(s, n, padded, s[0]);
     }
     mb_real max = s[0];
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < padded; j++) {
         max = s[j] > max ? s[j] : max;
     }
-    for (int64_t j = n; j < padded; j++) {
-        s[j] = max - far_below;
+    if (n < padded) {
+        fill_row(s, n, padded, max - far_below);
     }
     return max;
 }
 
 /* Returns 1 / their sum. */
-static mb_real exponentials_of_row(mb_real *restrict s, int64_t n, mb_real max) {
+MB_SPECIALIZED mb_real exponentials_of_row(mb_real *restrict s, int64_t n, mb_real max) {
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         s[j] = mb_exp(s[j] - max);
@@ -116,7 +127,7 @@ static mb_real exponentials_of_row(mb_real *restrict s, int64_t n, mb_real max) 
     return 1 / mb_sum(s, n);
 }
 
-static void scale_row(mb_real *restrict s, int64_t n, mb_real factor) {
+MB_SPECIALIZED void scale_row(mb_real *restrict s, int64_t n, mb_real factor) {
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         s[j] *= factor;
@@ -181,26 +192,50 @@ static void round_row(const mb_real *row, int64_t n, mb_part out) {
     }
 }
 
+/* Rows [begin, end) of a block that see all of its keys. */
+MB_SPECIALIZED void softmax_whole_rows(int64_t n, int64_t n_keys, mb_softmax_row *made, mb_real *p, int64_t stride) {
+    for (int64_t i = 0; i < n; i++) {
+        made[i].max = largest_of_row(p + i * stride, n_keys, stride);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        made[i].inverse_sum = exponentials_of_row(p + i * stride, stride, made[i].max);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        scale_row(p + i * stride, stride, made[i].inverse_sum);
+    }
+}
+
+static void softmax_local_rows(const mb_attention_saved *saved, const query_block *b, int64_t begin, int64_t n,
+                               mb_softmax_row *made, mb_real *p, int64_t stride) {
+    columns seen[SOFTMAX_ROWS];
+    for (int64_t i = 0; i < n; i++) {
+        seen[i] = columns_of(saved, b, begin + i);
+        const int64_t n_seen = seen[i].end - seen[i].begin;
+        made[i].max = largest_of_row(p + i * stride + seen[i].begin, n_seen, n_seen);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        made[i].inverse_sum = exponentials_of_row(p + i * stride + seen[i].begin, seen[i].end - seen[i].begin, made[i].max);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        scale_row(p + i * stride + seen[i].begin, seen[i].end - seen[i].begin, made[i].inverse_sum);
+        clear_other_columns(p + i * stride, seen[i], stride);
+    }
+}
+
 /* S of rows [begin, end) of a block, at most SOFTMAX_ROWS, to P, in place; what backward needs to make P again is kept. */
 static void probabilities(const mb_attention_saved *saved, const head_view *v, const query_block *b, int64_t begin, int64_t end,
                           mb_real *p, int64_t stride) {
     mb_softmax_row made[SOFTMAX_ROWS];
-    columns seen[SOFTMAX_ROWS];
     const int64_t n = end - begin;
-    for (int64_t i = 0; i < n; i++) {
-        seen[i] = columns_of(saved, b, begin + i);
-        const int64_t n_seen = seen[i].end - seen[i].begin;
-        seen[i].end = saved->options.is_local ? seen[i].end : stride;
-        made[i].max = largest_of_row(p + (begin + i) * stride + seen[i].begin, n_seen, seen[i].end - seen[i].begin);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        mb_real *row = p + (begin + i) * stride + seen[i].begin;
-        made[i].inverse_sum = exponentials_of_row(row, seen[i].end - seen[i].begin, made[i].max);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        mb_real *row = p + (begin + i) * stride;
-        scale_row(row + seen[i].begin, seen[i].end - seen[i].begin, made[i].inverse_sum);
-        clear_other_columns(row, seen[i], stride);
+    mb_real *rows = p + begin * stride;
+    if (saved->options.is_local) {
+        softmax_local_rows(saved, b, begin, n, made, rows, stride);
+    } else if (stride == MB_BF16_BLOCK) { /* lengths that the compiler knows: of a row of 32 there is no loop left */
+        softmax_whole_rows(n, b->n_keys, made, rows, MB_BF16_BLOCK);
+    } else if (stride == 2 * MB_BF16_BLOCK) {
+        softmax_whole_rows(n, b->n_keys, made, rows, 2 * MB_BF16_BLOCK);
+    } else {
+        softmax_whole_rows(n, b->n_keys, made, rows, stride);
     }
     if (saved->softmax != NULL) {
         memcpy(saved->softmax + v->head * v->n_tokens + v->start + b->first + begin, made, (size_t)n * sizeof *made);
