@@ -50,8 +50,8 @@ struct mb_model {
     mb_map weights_map;       /* of the model file, for the views that lie in it; {0}: none does */
     mb_tensor *tensors;       /* [i] begins at view i and takes in the fused views after it */
     mb_dtype dtype;           /* of activations */
-    mb_packed_weight *packed; /* [i] of tensors[i], where that multiplies; NULL: activations are mb_real */
-    mb_bf16 *packed_memory;
+    mb_packed_weight *packed; /* [i] of tensors[i], where that multiplies; NULL: no copies are kept */
+    void *packed_memory;
     size_t n_tensors; /* room: more than there can be views */
     size_t n_new_views;
     bool out_of_memory; /* a declaration failed */

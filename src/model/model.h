@@ -105,11 +105,12 @@ mb_status mb_model_extend_positions(mb_model *model, int32_t n, mb_error *error)
 void mb_model_set_dropout(mb_model *model, double hidden, double attention, double classifier);
 bool mb_model_has_pooler(const mb_model *model);
 /* What activations are kept and multiplied in: MB_F32, or MB_BF16 (gemm_bf16.h), where weights stay fp32 and a packed bf16 copy
- * is made of those that multiply. `trainable`: backward's copy too. */
+ * is made of those that multiply. `trainable`: backward's copy too; in fp32 no copy, which would be of a weight that changes.
+ */
 mb_status mb_model_set_dtype(mb_model *model, mb_dtype dtype, bool trainable, mb_error *error);
 /* Whether such copies are kept. */
 bool mb_model_is_packed(const mb_model *model);
-/* After the weights have changed: makes the packed copies anew. Nothing to do in fp32. */
+/* After the weights have changed: makes the packed copies anew, if there are any. */
 void mb_model_pack_weights(mb_model *model);
 
 /* Last hidden states (N,H), in the model's dtype (mb_to_real makes them mb_real). A sequence longer than max_positions is a bug

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "model/layers.h"
 #include "tensor/gemm_bf16.h"
+#include "tensor/gemm_packed.h"
 
 void mb_model_drop_packed(mb_model *model) {
     free(model->packed);
@@ -20,42 +21,56 @@ static int64_t backward_count(const mb_tensor *weight) {
     return mb_bf16_packed_count(weight->dims[0], weight->dims[1]);
 }
 
+/* In fp32 W^T alone. */
+static int64_t real_count(const mb_tensor *weight) {
+    return mb_packed_count(weight->dims[1], weight->dims[0]);
+}
+
+static size_t bytes_of(const mb_tensor *weight, mb_dtype dtype, bool trainable) {
+    return dtype == MB_BF16 ? (size_t)(forward_count(weight) + (trainable ? backward_count(weight) : 0)) * sizeof(mb_bf16)
+                            : (size_t)real_count(weight) * sizeof(mb_real);
+}
+
 /* The padding of a packed factor is zeros that packing writes; untouched memory costs nothing until then. */
-static mb_status allocate(mb_model *model, bool trainable, mb_error *error) {
+static mb_status allocate(mb_model *model, mb_dtype dtype, bool trainable, mb_error *error) {
     const mb_params *params = &model->params;
-    int64_t count = 0;
+    size_t n_bytes = 0;
     for (size_t i = 0; i < params->n_views; i++) {
-        const mb_tensor *weight = &model->tensors[i];
-        count += params->views[i].multiplies ? forward_count(weight) + (trainable ? backward_count(weight) : 0) : 0;
+        n_bytes += params->views[i].multiplies ? bytes_of(&model->tensors[i], dtype, trainable) : 0;
     }
     model->packed = calloc(params->n_views + 1, sizeof *model->packed);
-    model->packed_memory = mb_memory_alloc((size_t)count * sizeof *model->packed_memory);
+    model->packed_memory = mb_memory_alloc(n_bytes);
     if (!model->packed || !model->packed_memory) {
         mb_model_drop_packed(model);
-        return mb_fail(error, MB_ERROR_MEMORY, "out of memory: the bf16 copies of the weights need %.1f MB",
-                       (double)count * (double)sizeof *model->packed_memory / 1e6);
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory: the packed copies of the weights need %.1f MB",
+                       (double)n_bytes / 1e6);
     }
-    const mb_bf16 *at = model->packed_memory;
+    const unsigned char *at = model->packed_memory;
     for (size_t i = 0; i < params->n_views; i++) {
         const mb_tensor *weight = &model->tensors[i];
-        if (params->views[i].multiplies) {
-            model->packed[i].forward = at;
-            at += forward_count(weight);
-            model->packed[i].backward = trainable ? at : NULL;
-            at += trainable ? backward_count(weight) : 0;
+        if (!params->views[i].multiplies) {
+            continue;
         }
+        if (dtype == MB_BF16) {
+            const mb_bf16 *forward = (const mb_bf16 *)(const void *)at;
+            model->packed[i] =
+                (mb_packed_weight){.forward = forward, .backward = trainable ? forward + forward_count(weight) : NULL};
+        } else {
+            model->packed[i].forward_real = (const mb_real *)(const void *)at;
+        }
+        at += bytes_of(weight, dtype, trainable);
     }
     return MB_OK;
 }
 
 mb_status mb_model_set_dtype(mb_model *model, mb_dtype dtype, bool trainable, mb_error *error) {
     mb_model_drop_packed(model);
-    if (dtype == MB_BF16) {
-        const mb_status status = allocate(model, trainable, error);
+    if (dtype == MB_BF16 || !trainable) {
+        const mb_status status = allocate(model, dtype, trainable, error);
         if (status != MB_OK) {
             return status;
         }
-        model->dtype = MB_BF16;
+        model->dtype = dtype;
     }
     mb_model_bind_tensors(model);
     mb_model_pack_weights(model);
@@ -91,7 +106,21 @@ static void pack_rows(const mb_tensor *weight, int64_t row, int64_t n_rows) {
     }
 }
 
+static void pack_real_weights(mb_model *model) {
+    for (size_t i = 0; i < model->params.n_views; i++) {
+        const mb_tensor *weight = &model->tensors[i];
+        if (weight->packed) {
+            mb_pack_parallel(true, weight->dims[1], weight->dims[0], mb_tensor_real(weight), weight->dims[1],
+                             (mb_real *)(uintptr_t)weight->packed->forward_real);
+        }
+    }
+}
+
 void mb_model_pack_weights(mb_model *model) {
+    if (model->packed && model->dtype != MB_BF16) {
+        pack_real_weights(model);
+        return;
+    }
 #pragma omp parallel
     for (size_t i = 0; model->packed && i < model->params.n_views; i++) {
         const mb_tensor *weight = &model->tensors[i];

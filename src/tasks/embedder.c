@@ -87,6 +87,9 @@ mb_status mb_embedder_new(const char *dir, const mb_embedder_options *options, c
     e->options = *options;
     e->job = job;
     mb_status status = mb_text_model_load(dir, MB_HEAD_NONE, job, &e->model, error);
+    if (status == MB_OK && !(job && job->bf16)) { /* once, where every thread would for every batch */
+        status = mb_model_set_dtype(e->model.model, MB_REAL_DTYPE, false, error);
+    }
     if (status == MB_OK) {
         status = check_options(e, error);
     }

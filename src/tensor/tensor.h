@@ -39,12 +39,14 @@ typedef struct mb_tensor {
     bool grad_is_set;                      /* false: grad holds nothing yet and the first contribution overwrites it */
     bool is_parameter;                     /* grad belongs to the parameter table: always accumulate, never recycle */
     bool is_padded;                        /* memory goes on to a multiple of 32 rows, as a factor of a bf16 product's may */
-    const struct mb_packed_weight *packed; /* a weight (O,I) as bf16 products take it; NULL: pack it where it is used */
+    const struct mb_packed_weight *packed; /* a weight (O,I) as products take it; NULL: pack it where it is used */
 } mb_tensor;
 
-/* gemm_bf16.h says how: of x W^T the factor W^T (I,O), and of dy W the factor W (O,I), which inference does without (NULL). */
+/* gemm_bf16.h says how: of x W^T the factor W^T (I,O), and of dy W the factor W (O,I), which inference does without (NULL). Or
+ * W^T alone, as gemm_packed.h has it. */
 typedef struct mb_packed_weight {
     const uint16_t *forward, *backward;
+    const mb_real *forward_real;
 } mb_packed_weight;
 
 static inline int64_t mb_tensor_count(const mb_tensor *t) {

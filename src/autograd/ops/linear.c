@@ -170,16 +170,20 @@ mb_tensor *mb_linear_activation(mb_tape *tape, mb_tensor *x, mb_tensor *weight, 
         return mb_tape_end(tape, node, y);
     }
     const mb_arena_mark mark = mb_tape_scratch_mark(tape);
-    mb_real *packed = mb_tape_alloc(tape, (size_t)mb_packed_count(in, out), sizeof *packed);
+    const mb_real *packed = weight->packed != NULL ? weight->packed->forward_real : NULL;
     if (packed == NULL) {
-        return NULL;
+        mb_real *now = mb_tape_alloc(tape, (size_t)mb_packed_count(in, out), sizeof *now);
+        if (now == NULL) {
+            return NULL;
+        }
+        mb_pack_parallel(true, in, out, mb_tensor_real(weight), in, now);
+        packed = now;
     }
     strip_context strip = {activation, mb_tensor_real(y), derivative, out};
     mb_product_target target = mb_to_rows(mb_tensor_real(y), out, false);
     target.bias = bias == NULL ? NULL : mb_tensor_real(bias);
     target.finish = activation == MB_ACTIVATION_IDENTITY ? NULL : activate_strip;
     target.context = &strip;
-    mb_pack_parallel(true, in, out, mb_tensor_real(weight), in, packed);
     mb_packed_gemm_parallel(n_rows, out, in, mb_left_rows(mb_tensor_real(x), in), packed, target);
     mb_tape_scratch_drop(tape, mark);
     return mb_tape_end(tape, node, y);
