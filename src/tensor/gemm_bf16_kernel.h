@@ -32,8 +32,8 @@ typedef struct mb_bf16_kernel {
     void (*begin)(void);
     void (*end)(void);
     /* sums[32,32] (= or, with `add`, +=) A[32,k] B[k,32]. k is a multiple of 32; 32 rows of A can be read, and only
-     * the sums of the first n_rows need be right. `before`: a block made earlier, to other sums, or NULL; some or all of it may be
-     * handed on meanwhile. */
+     * the sums of the first n_rows need be right. `before`: a block made earlier, to other sums, or NULL; some or all of it may
+     * be handed on meanwhile. */
     void (*block)(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums,
                   mb_bf16_finished *before);
 } mb_bf16_kernel;
