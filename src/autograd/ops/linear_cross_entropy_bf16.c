@@ -99,11 +99,10 @@ typedef struct slice_context {
 static void take_logits(slice_context *s, const float *sums, int64_t row, int64_t n_rows, int64_t column,
                         const mb_real *restrict bias) {
     const chunk *c = s->c;
-    const int64_t first = row % BLOCK;
     for (int64_t i = 0; i < n_rows; i++) {
         const float *restrict from = sums + i * BLOCK;
         const mb_real reference = (mb_real)c->references[row + i];
-        mb_real *restrict max = s->max + (first + i) * HALF, *restrict sum = s->sum + (first + i) * HALF, e[BLOCK];
+        mb_real *restrict max = s->max + i * HALF, *restrict sum = s->sum + i * HALF, e[BLOCK];
 #pragma omp simd
         for (int j = 0; j < HALF; j++) {
             const mb_real left = (mb_real)from[j] + bias[j], right = (mb_real)from[HALF + j] + bias[HALF + j];
@@ -123,8 +122,7 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
     slice_context *s = context;
     const chunk *c = s->c;
     const mb_real *bias = s->bias + column;
-    const int64_t first = row % BLOCK; /* of the block's rows */
-    for (int64_t i = first * HALF; i < (first + n_rows) * HALF && column == 0; i++) {
+    for (int64_t i = 0; i < n_rows * HALF && column == 0; i++) {
         s->max[i] = far_below;
         s->sum[i] = 0;
     }
@@ -136,13 +134,13 @@ static void take_statistics(void *context, const float *sums, int64_t row, int64
         }
     }
     for (int64_t i = 0; i < n_rows && column + n_columns == slice_width(c, s->slice); i++) {
-        const mb_real *of_row = s->max + (first + i) * HALF;
+        const mb_real *of_row = s->max + i * HALF;
         mb_real max = far_below;
 #pragma omp simd reduction(max : max)
         for (int j = 0; j < HALF; j++) {
             max = of_row[j] > max ? of_row[j] : max;
         }
-        c->slices[s->slice * c->n_rows + row + i] = (slice_row){(float)max, (float)mb_sum(s->sum + (first + i) * HALF, HALF)};
+        c->slices[s->slice * c->n_rows + row + i] = (slice_row){(float)max, (float)mb_sum(s->sum + i * HALF, HALF)};
     }
 }
 
