@@ -9,7 +9,7 @@
 #include "tensor/stream.h"
 #include "tensor/transpose.h"
 
-enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2 };
+enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2, TILE_PAIRS = HALF * HALF };
 
 /* How much of A and of B a thread works on at a time, that B stays in its second-level cache: of one of 1 MB a quarter, beside
  * rows of A that come again for the next part of B; of one of 2 MB (Sapphire Rapids) more than half, so that a layer's B is
@@ -56,7 +56,7 @@ static inline void put_line(const mb_bf16_factor *f, void *to, const mb_lanes16 
     }
 }
 
-/* Rows `row` and row + 1 of memory, of which there are n_rows: number by number side by side. */
+/* Rows `row` and row + 1 of memory, of which there are n_rows: number by number side by side, to a row of both tiles. */
 static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                                   uint32_t *restrict pairs) {
     mb_bf16 one[BLOCK], two[BLOCK];
@@ -64,7 +64,7 @@ static inline void interleave_two(const mb_bf16_factor *f, int64_t row, int64_t 
     mb_interleave32(row < n_rows ? row_of(f, row, column, n_columns, one) : zeros,
                     row + 1 < n_rows ? row_of(f, row + 1, column, n_columns, two) : zeros, made);
     put_line(f, pairs, &made[0]);
-    put_line(f, pairs + HALF, &made[1]);
+    put_line(f, pairs + TILE_PAIRS, &made[1]);
 }
 
 /* The same of 32 numbers that are all there. */
@@ -73,25 +73,25 @@ static inline void interleave_lines(const mb_bf16_factor *f, const mb_bf16 *even
     mb_lanes16 made[2];
     mb_interleave32(even, odd, made);
     put_line(f, pairs, &made[0]);
-    put_line(f, pairs + HALF, &made[1]);
+    put_line(f, pairs + TILE_PAIRS, &made[1]);
 }
 
-/* 32 x 32 numbers of memory -> 16 x 32 pairs. */
+/* 32 x 32 numbers of memory -> two tiles of 16 x 16 pairs. */
 static void interleave(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                        uint32_t *pairs) {
     if (n_rows == BLOCK && n_columns == BLOCK && !f->is_real) { /* as almost always: half the time */
         const mb_bf16 *from = (const mb_bf16 *)f->data + row * f->stride + column;
         for (int64_t i = 0; i < HALF; i++) {
-            interleave_lines(f, from + 2 * i * f->stride, from + (2 * i + 1) * f->stride, pairs + i * BLOCK);
+            interleave_lines(f, from + 2 * i * f->stride, from + (2 * i + 1) * f->stride, pairs + i * HALF);
         }
         return;
     }
     for (int64_t i = 0; i < HALF; i++) {
-        interleave_two(f, row + 2 * i, row + n_rows, column, n_columns, pairs + i * BLOCK);
+        interleave_two(f, row + 2 * i, row + n_rows, column, n_columns, pairs + i * HALF);
     }
 }
 
-/* 32 rows of memory of 16 pairs each -> 16 rows of 32 pairs. */
+/* 32 rows of memory of 16 pairs each -> two tiles. */
 static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows, int64_t column, int64_t n_columns,
                             uint32_t *pairs) {
     const bool whole = n_rows == BLOCK && n_columns == BLOCK && !f->is_real;
@@ -110,7 +110,7 @@ static void transpose_pairs(const mb_bf16_factor *f, int64_t row, int64_t n_rows
         }
         mb_transpose16(r);
         for (int64_t i = 0; i < HALF; i++) {
-            put_line(f, pairs + i * BLOCK + half, &r[i]);
+            put_line(f, pairs + (half + i) * HALF, &r[i]);
         }
     }
 }
@@ -134,14 +134,15 @@ static void pack_panel(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t co
 static void pack_rows(const mb_bf16_factor *b, int64_t k, int64_t n, int64_t depth, mb_bf16 *packed) {
     const int64_t whole = !b->is_real ? n / BLOCK * BLOCK : 0;
     for (int64_t row = 0; row < mb_bf16_padded(k); row += 2) {
+        mb_bf16 *to = packed + row / BLOCK * BLOCK * BLOCK + row % BLOCK * HALF;
         int64_t column = 0;
         for (; row + 1 < k && column < whole; column += BLOCK) {
             const mb_bf16 *even = (const mb_bf16 *)b->data + row * b->stride + column;
-            interleave_lines(b, even, even + b->stride, (uint32_t *)(void *)(packed + column * depth + row * BLOCK));
+            interleave_lines(b, even, even + b->stride, (uint32_t *)(void *)(to + column * depth));
         }
         for (; column < n; column += BLOCK) {
             const int64_t n_columns = n - column < BLOCK ? n - column : BLOCK;
-            interleave_two(b, row, k, column, n_columns, (uint32_t *)(void *)(packed + column * depth + row * BLOCK));
+            interleave_two(b, row, k, column, n_columns, (uint32_t *)(void *)(to + column * depth));
         }
     }
 }
@@ -184,7 +185,7 @@ static void unfold_rows(const mb_bf16_factor *a, int64_t m, int64_t k, int64_t r
         for (int64_t half = 0; half < BLOCK; half += HALF) {
             mb_lanes16 r[HALF];
             for (int64_t i = 0; i < HALF; i++) {
-                mb_load16(&r[i], pairs + i * BLOCK + half);
+                mb_load16(&r[i], pairs + (half + i) * HALF);
             }
             mb_transpose16(r);
             for (int64_t i = 0; i < HALF; i++) {

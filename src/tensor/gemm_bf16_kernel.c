@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { BLOCK = MB_BF16_BLOCK };
+enum { BLOCK = MB_BF16_BLOCK, HALF = BLOCK / 2, TILE_NUMBERS = HALF * BLOCK };
 
 /* --- C: on any processor --- */
 
@@ -19,10 +19,12 @@ static void generic_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_b
         for (int64_t p = 0; p < k / 2; p++) {
             const mb_bf16 *pair = a.data + i * a.stride + 2 * p / BLOCK * a.chunk + 2 * p % BLOCK;
             const float even = mb_bf16_to_float(pair[0]), odd = mb_bf16_to_float(pair[1]);
-            const mb_bf16 *restrict pairs = panel + p * 2 * BLOCK;
+            const mb_bf16 *restrict left = panel + p / HALF * BLOCK * BLOCK + p % HALF * BLOCK, *restrict right =
+                                                                                                    left + TILE_NUMBERS;
 #pragma omp simd
-            for (int j = 0; j < BLOCK; j++) {
-                row[j] += odd * mb_bf16_to_float(pairs[2 * j + 1]) + even * mb_bf16_to_float(pairs[2 * j]);
+            for (int j = 0; j < HALF; j++) {
+                row[j] += odd * mb_bf16_to_float(left[2 * j + 1]) + even * mb_bf16_to_float(left[2 * j]);
+                row[HALF + j] += odd * mb_bf16_to_float(right[2 * j + 1]) + even * mb_bf16_to_float(right[2 * j]);
             }
         }
         memcpy(sums + i * BLOCK, row, sizeof row);
@@ -51,8 +53,8 @@ AVX512_TARGET static void avx512_strip(int64_t k, mb_bf16_lines a, const mb_bf16
     }
     for (int64_t q = 0; q < k; q += BLOCK) {
         for (int64_t p = 0; p < BLOCK; p += 2) {
-            const __m512bh b_left = (__m512bh)_mm512_loadu_si512(panel + p * BLOCK);
-            const __m512bh b_right = (__m512bh)_mm512_loadu_si512(panel + p * BLOCK + BLOCK);
+            const __m512bh b_left = (__m512bh)_mm512_loadu_si512(panel + p * HALF);
+            const __m512bh b_right = (__m512bh)_mm512_loadu_si512(panel + p * HALF + TILE_NUMBERS);
 #pragma GCC unroll 8
             for (int i = 0; i < STRIP; i++) {
                 int pair;
@@ -112,8 +114,7 @@ AMX_TARGET static void amx_end(void) {
 AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, const mb_bf16 *panel, bool add, float *sums,
                                  mb_bf16_finished *before) {
     (void)n_rows;
-    const int64_t a_bytes = a.stride * (int64_t)sizeof *a.data, b_bytes = 2 * TILE_BYTES,
-                  c_bytes = BLOCK * (int64_t)sizeof *sums;
+    const int64_t a_bytes = a.stride * (int64_t)sizeof *a.data, b_bytes = TILE_BYTES, c_bytes = BLOCK * (int64_t)sizeof *sums;
     float *lower = sums + TILE_ROWS * BLOCK;
     if (add) {
         _tile_loadd(0, sums, c_bytes);
@@ -131,7 +132,7 @@ AMX_TARGET static void amx_block(int64_t k, mb_bf16_lines a, int64_t n_rows, con
         _tile_loadd(4, a.data, a_bytes);
         _tile_loadd(6, b, b_bytes);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b + BLOCK, b_bytes);
+        _tile_loadd(7, b + TILE_NUMBERS, b_bytes);
         _tile_dpbf16ps(1, 4, 7);
         _tile_loadd(5, a.data + TILE_ROWS * a.stride, a_bytes);
         _tile_dpbf16ps(2, 5, 6);
