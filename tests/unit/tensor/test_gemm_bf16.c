@@ -69,9 +69,10 @@ static mb_bf16 *aligned(int64_t count) {
     return aligned_alloc(64, ((size_t)count * sizeof(mb_bf16) + 63) / 64 * 64);
 }
 
-/* One element, no multiple of anything, more than a block, a depth that A's scratch holds only in parts, a wide B. */
-static const int64_t shapes[][3] = {{1, 1, 1},     {33, 65, 70},  {64, 96, 128}, {300, 31, 45},
-                                    {7, 40, 2100}, {7, 40, 4200}, {70, 4999, 32}};
+/* One element, no multiple of anything, more than a block, a depth that A's scratch holds only in parts, a wide B, and one so
+ * deep that sums are handed on between the steps of the next block. */
+static const int64_t shapes[][3] = {{1, 1, 1},     {33, 65, 70},  {64, 96, 128},  {300, 31, 45},
+                                    {7, 40, 2100}, {7, 40, 4200}, {70, 4999, 32}, {70, 100, 288}};
 
 static void check_product(const int64_t shape[3], int variant) {
     const int64_t m = shape[0], n = shape[1], k = shape[2];
