@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +11,9 @@ enum { ALIGNMENT = 64, LARGE_PAGE = 2 << 20, LARGE_BYTES = 16 << 20 };
 void *mb_memory_alloc(size_t n_bytes) {
     const bool large = n_bytes >= LARGE_BYTES;
     void *memory;
+    if (n_bytes > SIZE_MAX / 2) { /* no object is as large; AddressSanitizer would not let the allocator say so */
+        return NULL;
+    }
     if (posix_memalign(&memory, large ? LARGE_PAGE : ALIGNMENT, n_bytes > 0 ? n_bytes : 1) != 0) {
         return NULL;
     }
