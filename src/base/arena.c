@@ -18,9 +18,6 @@ static unsigned char *payload(mb_arena_block *block) {
 }
 
 static mb_arena_block *new_block(size_t n_bytes) {
-    if (n_bytes > SIZE_MAX / 2) {
-        return NULL;
-    }
     mb_arena_block *block = mb_memory_alloc(ALIGNMENT + n_bytes);
     if (block != NULL) {
         block->older = NULL;

@@ -3,20 +3,19 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-enum { HUGE_PAGE_BYTES = 2 << 20, LARGE_BYTES = 1 << 19 };
+#include "base/memory.h"
+
+enum { LARGE_BYTES = 1 << 19 };
 
 static void *grow_large(void *old, size_t old_bytes, size_t new_bytes) {
     if (new_bytes > SIZE_MAX / 2) {
         return NULL;
     }
-    const size_t rounded = (new_bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-    void *grown = aligned_alloc(HUGE_PAGE_BYTES, rounded);
+    void *grown = mb_memory_alloc((new_bytes + MB_HUGE_PAGE_BYTES - 1) / MB_HUGE_PAGE_BYTES * MB_HUGE_PAGE_BYTES);
     if (grown == NULL) {
         return NULL;
     }
-    (void)madvise(grown, rounded, MADV_HUGEPAGE); /* a wish: a kernel without huge pages says no, and small ones do */
     if (old_bytes > 0) {
         memcpy(grown, old, old_bytes);
     }

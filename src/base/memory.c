@@ -6,20 +6,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { ALIGNMENT = 64, LARGE_PAGE = 2 << 20, LARGE_BYTES = 16 << 20 };
+enum { ALIGNMENT = 64 };
 
 void *mb_memory_alloc(size_t n_bytes) {
-    const bool large = n_bytes >= LARGE_BYTES;
+    const bool large = n_bytes >= MB_HUGE_PAGE_BYTES;
     void *memory;
     if (n_bytes > SIZE_MAX / 2) { /* no object is as large; AddressSanitizer would not let the allocator say so */
         return NULL;
     }
-    if (posix_memalign(&memory, large ? LARGE_PAGE : ALIGNMENT, n_bytes > 0 ? n_bytes : 1) != 0) {
+    if (posix_memalign(&memory, large ? MB_HUGE_PAGE_BYTES : ALIGNMENT, n_bytes > 0 ? n_bytes : 1) != 0) {
         return NULL;
     }
 #ifdef MADV_HUGEPAGE
     if (large) {
-        (void)madvise(memory, n_bytes, MADV_HUGEPAGE); /* advice: without it nothing is lost but time */
+        /* A wish: a kernel without huge pages says no, and small ones do. Whole ones: a last one would be mostly empty. */
+        (void)madvise(memory, n_bytes / MB_HUGE_PAGE_BYTES * MB_HUGE_PAGE_BYTES, MADV_HUGEPAGE);
     }
 #endif
     return memory;

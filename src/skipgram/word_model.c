@@ -2,12 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "skipgram/random_streams.h"
 
-enum { HUGE_PAGE_BYTES = 2 << 20, LINE_FLOATS = 16 };
+enum { LINE_BYTES = 64, LINE_FLOATS = 16 };
 
 /* Not zeroed. Rows are visited in no order: with pages of 4 KiB each visit would miss the TLB. */
 static float *allocate_rows(int64_t n_rows, int64_t stride) {
@@ -15,13 +15,7 @@ static float *allocate_rows(int64_t n_rows, int64_t stride) {
     if (__builtin_mul_overflow((size_t)n_rows, (size_t)stride * sizeof(float), &n_bytes) || n_bytes > SIZE_MAX / 2) {
         return NULL;
     }
-    const size_t alignment = n_bytes >= HUGE_PAGE_BYTES ? HUGE_PAGE_BYTES : 64;
-    float *rows = aligned_alloc(alignment, (n_bytes / alignment + 1) * alignment);
-    if (rows && alignment == HUGE_PAGE_BYTES) {
-        /* A hint: without it the rows are there all the same. Whole pages only: a last one would be mostly empty. */
-        madvise(rows, n_bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
-    }
-    return rows;
+    return mb_memory_alloc((n_bytes / LINE_BYTES + 1) * LINE_BYTES);
 }
 
 static float *allocate_zeros(int64_t n_floats) {
