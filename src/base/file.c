@@ -57,6 +57,16 @@ static mb_status open_for_reading(const char *path, int *fd, struct stat *info, 
     return MB_OK;
 }
 
+/* A file that can be read again, unlike a pipe. */
+static mb_status open_regular(const char *path, int *fd, struct stat *info, mb_error *error) {
+    mb_status status = open_for_reading(path, fd, info, error);
+    if (status == MB_OK && !S_ISREG(info->st_mode)) {
+        close(*fd);
+        status = mb_fail(error, MB_ERROR_IO, "cannot read '%s': not a regular file", path);
+    }
+    return status;
+}
+
 mb_status mb_file_read(const char *path, mb_buffer *out, mb_error *error) {
     int fd;
     struct stat info;
@@ -91,16 +101,36 @@ mb_status mb_file_read(const char *path, mb_buffer *out, mb_error *error) {
     return status;
 }
 
-mb_status mb_map_open(const char *path, mb_map *out, mb_error *error) {
+mb_status mb_file_hash(const char *path, uint64_t *n_bytes, uint64_t *hash, mb_error *error) {
+    enum { CHUNK_BYTES = 1 << 16 };
     int fd;
     struct stat info;
-    mb_status status = open_for_reading(path, &fd, &info, error);
+    mb_status status = open_regular(path, &fd, &info, error);
     if (status != MB_OK) {
         return status;
     }
-    if (!S_ISREG(info.st_mode)) {
-        close(fd);
-        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': not a regular file", path);
+    char chunk[CHUNK_BYTES];
+    mb_hash content;
+    mb_hash_begin(&content);
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof chunk)) != 0 && (n > 0 || errno == EINTR)) {
+        mb_hash_add(&content, chunk, n > 0 ? (size_t)n : 0);
+    }
+    if (n < 0) {
+        status = mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
+    }
+    close(fd);
+    *n_bytes = content.total_bytes;
+    *hash = mb_hash_end(&content);
+    return status;
+}
+
+mb_status mb_map_open(const char *path, mb_map *out, mb_error *error) {
+    int fd;
+    struct stat info;
+    mb_status status = open_regular(path, &fd, &info, error);
+    if (status != MB_OK) {
+        return status;
     }
     *out = (mb_map){(const unsigned char *)"", 0};
     if (info.st_size > 0) {

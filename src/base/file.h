@@ -72,5 +72,7 @@ void mb_hash_begin(mb_hash *hash);
 void mb_hash_add(mb_hash *hash, const void *bytes, size_t n_bytes);
 uint64_t mb_hash_end(const mb_hash *hash);
 uint64_t mb_hash_bytes(const void *bytes, size_t n_bytes);
+/* Of a whole file, and its size; the file is read piece by piece, where a map of it would count as memory of the process. */
+mb_status mb_file_hash(const char *path, uint64_t *n_bytes, uint64_t *hash, mb_error *error);
 
 #endif

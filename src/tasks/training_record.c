@@ -30,13 +30,12 @@ mb_status mb_training_record_add_files(json_t *record, const char *name, const c
     json_t *list = json_array();
     mb_status status = MB_OK;
     for (size_t i = 0; i < n_files && status == MB_OK; i++) {
-        mb_map map = {0};
-        status = mb_map_open(files[i], &map, error);
+        uint64_t n_bytes = 0, hash = 0;
+        status = mb_file_hash(files[i], &n_bytes, &hash, error);
         if (status == MB_OK) {
-            json_t *file = json_pack("{s:s, s:I, s:o}", "path", files[i], "bytes", (json_int_t)map.n_bytes, "xxh64",
-                                     json_sprintf("%016" PRIx64, mb_hash_bytes(map.data, map.n_bytes)));
+            json_t *file = json_pack("{s:s, s:I, s:o}", "path", files[i], "bytes", (json_int_t)n_bytes, "xxh64",
+                                     json_sprintf("%016" PRIx64, hash));
             status = json_array_append_new(list, file) == 0 ? MB_OK : out_of_memory(error);
-            mb_map_close(&map);
         }
     }
     json_t *entry = json_pack("{s:O}", "files", list);

@@ -147,13 +147,7 @@ static mb_status hash_file(const char *dir, const char *name, uint64_t *n_bytes,
     if (path == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
-    mb_map map = {0};
-    mb_status status = mb_map_open(path, &map, error);
-    if (status == MB_OK) {
-        *n_bytes = map.n_bytes;
-        *hash = mb_hash_bytes(map.data, map.n_bytes);
-        mb_map_close(&map);
-    }
+    const mb_status status = mb_file_hash(path, n_bytes, hash, error);
     free(path);
     return status;
 }

@@ -132,3 +132,21 @@ Test(file, hash_known_answers_and_streaming) {
         cr_expect_eq(mb_hash_end(&hash), whole, "pieces of %zu", piece);
     }
 }
+
+/* More than is read at once, and not a multiple of it. */
+Test(file, the_hash_of_a_file_is_that_of_its_bytes) {
+    enum { N = 200003 };
+    mb_error error;
+    unsigned char *bytes = malloc(N);
+    for (int i = 0; i < N; i++) {
+        bytes[i] = (unsigned char)(i * 7 + i / 256);
+    }
+    uint64_t n_bytes = 0, hash = 0;
+    cr_assert_eq(mb_file_write(path, bytes, N, &error), MB_OK);
+    cr_assert_eq(mb_file_hash(path, &n_bytes, &hash, &error), MB_OK, "%s", error.message);
+    cr_expect_eq(n_bytes, N);
+    cr_expect_eq(hash, mb_hash_bytes(bytes, N));
+    cr_expect_eq(mb_file_hash(dir, &n_bytes, &hash, &error), MB_ERROR_IO);
+    cr_expect_eq(mb_file_hash("/dev/null", &n_bytes, &hash, &error), MB_ERROR_IO, "what cannot be read twice is no file");
+    free(bytes);
+}
