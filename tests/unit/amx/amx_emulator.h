@@ -5,6 +5,5 @@
 /* From here on LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED and TDPBF16PS are emulated in this thread's process. Any
  * other illegal instruction, a configuration that the processor would refuse, and a tile used without one abort. */
 void amx_emulator_install(void);
-long amx_emulator_n_products(void); /* TDPBF16PS executed so far */
 
 #endif

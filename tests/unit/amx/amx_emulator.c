@@ -1,6 +1,5 @@
-#include "unit/tensor/amx_emulator.h"
+#include "unit/amx/amx_emulator.h"
 
-#if defined(__x86_64__)
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,9 +18,8 @@ typedef struct tile {
     uint8_t rows[MAX_ROWS][ROW_BYTES];
 } tile;
 
-static tile tiles[N_TILES];
-static bool configured;
-static long n_products;
+static _Thread_local tile tiles[N_TILES];
+static _Thread_local bool configured;
 
 static void refuse(const char *why) {
     fprintf(stderr, "amx emulator: %s\n", why);
@@ -120,27 +118,32 @@ static void move(const instruction *in, bool load) {
     }
 }
 
-static float at(const tile *t, int row, int number) {
-    mb_bf16 x;
-    memcpy(&x, t->rows[row] + number * 2, sizeof x);
-    return mb_bf16_to_float(x);
+static void numbers_of(const tile *t, float out[MAX_ROWS][ROW_BYTES / 2]) {
+    for (int i = 0; i < t->n_rows; i++) {
+        for (int j = 0; j < t->row_bytes / 2; j++) {
+            mb_bf16 x;
+            memcpy(&x, t->rows[i] + 2 * j, sizeof x);
+            out[i][j] = mb_bf16_to_float(x);
+        }
+    }
 }
 
 static void multiply(tile *c, const tile *a, const tile *b) {
     if (c == a || c == b || a == b || c->n_rows != a->n_rows || c->row_bytes != b->row_bytes || a->row_bytes != 4 * b->n_rows) {
         refuse("TDPBF16PS would fault");
     }
+    float left[MAX_ROWS][ROW_BYTES / 2], right[MAX_ROWS][ROW_BYTES / 2], sums[ROW_BYTES / 4];
+    numbers_of(a, left);
+    numbers_of(b, right);
     for (int m = 0; m < c->n_rows; m++) {
-        for (int n = 0; n < c->row_bytes / 4; n++) {
-            float sum;
-            memcpy(&sum, c->rows[m] + 4 * n, sizeof sum);
-            for (int k = 0; k < a->row_bytes / 4; k++) {
-                sum += at(a, m, 2 * k) * at(b, k, 2 * n) + at(a, m, 2 * k + 1) * at(b, k, 2 * n + 1);
+        memcpy(sums, c->rows[m], (size_t)c->row_bytes);
+        for (int k = 0; k < b->n_rows; k++) {
+            for (int n = 0; n < c->row_bytes / 4; n++) {
+                sums[n] += left[m][2 * k] * right[k][2 * n] + left[m][2 * k + 1] * right[k][2 * n + 1];
             }
-            memcpy(c->rows[m] + 4 * n, &sum, sizeof sum);
         }
+        memcpy(c->rows[m], sums, (size_t)c->row_bytes);
     }
-    n_products++;
 }
 
 static void execute(const instruction *in) {
@@ -172,8 +175,3 @@ void amx_emulator_install(void) {
     struct sigaction action = {.sa_sigaction = trap, .sa_flags = SA_SIGINFO};
     sigaction(SIGILL, &action, NULL);
 }
-
-long amx_emulator_n_products(void) {
-    return n_products;
-}
-#endif
