@@ -132,13 +132,13 @@ static void multiply(tile *c, const tile *a, const tile *b) {
     if (c == a || c == b || a == b || c->n_rows != a->n_rows || c->row_bytes != b->row_bytes || a->row_bytes != 4 * b->n_rows) {
         refuse("TDPBF16PS would fault");
     }
-    float left[MAX_ROWS][ROW_BYTES / 2], right[MAX_ROWS][ROW_BYTES / 2], sums[ROW_BYTES / 4];
+    float left[MAX_ROWS][ROW_BYTES / 2], right[MAX_ROWS][ROW_BYTES / 2] = {{0}}, sums[ROW_BYTES / 4] = {0};
     numbers_of(a, left);
     numbers_of(b, right);
     for (int m = 0; m < c->n_rows; m++) {
         memcpy(sums, c->rows[m], (size_t)c->row_bytes);
         for (int k = 0; k < b->n_rows; k++) {
-            for (int n = 0; n < c->row_bytes / 4; n++) {
+            for (int n = 0; n < ROW_BYTES / 4; n++) { /* whole rows, which the compiler makes vectors of */
                 sums[n] += left[m][2 * k] * right[k][2 * n] + left[m][2 * k + 1] * right[k][2 * n + 1];
             }
         }
