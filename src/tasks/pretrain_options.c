@@ -110,8 +110,8 @@ const mb_option mb_pretrain_option_table[] = {
      .help =
          "peak learning rate of the encoder's matrices with Muon; 0: as --lr, with a --budget below 10 minutes 1.5 times that",
      .min = 0, .max = 1e30},
-    {"muon-momentum", MB_OPTION_REAL, FIELD(muon_momentum), "0.95", "M", .help = "Nesterov momentum of Muon", .min = 0,
-     .max = 0.999999},
+    {"muon-momentum", MB_OPTION_REAL, FIELD(muon_momentum), "0.95", "M",
+     .help = "Nesterov momentum of Muon; with a --budget below 10 minutes 0.9", .min = 0, .max = 0.999999},
     {"adam-beta1", MB_OPTION_REAL, FIELD(adam_beta1), "0.9", "B", .help = "decay of the first moment", .min = 0,
      .max = 0.999999},
     {"adam-beta2", MB_OPTION_REAL, FIELD(adam_beta2), "0.98", "B", .help = "decay of the second moment", .min = 0,

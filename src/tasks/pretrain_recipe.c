@@ -54,6 +54,9 @@ mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *o, m
     } else if (status == MB_OK && is_long(o->budget_seconds)) {
         status = mb_option_set_default(set, "batch-size", "64", error);
     }
+    if (status == MB_OK && o->optimizer == MB_OPTIMIZER_MUON && is_short(o->budget_seconds)) {
+        status = mb_option_set_default(set, "muon-momentum", "0.9", error);
+    }
     if (status == MB_OK && o->muon_lr == 0 && o->optimizer == MB_OPTIMIZER_MUON) {
         o->muon_lr = (is_short(o->budget_seconds) ? 1.5 : 1) * o->lr;
     }

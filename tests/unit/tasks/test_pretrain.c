@@ -365,6 +365,8 @@ Test(pretrain, a_recipe_fills_in_what_is_not_given) {
         cr_expect_eq(o.batch_size, cases[i].batch, "case %zu: %ld", i, o.batch_size);
         cr_expect_eq(o.lr, cases[i].lr, "case %zu: %g", i, o.lr);
         cr_expect_eq(o.muon_lr, cases[i].muon_lr, "case %zu: %g", i, o.muon_lr);
+        const bool little_time = cases[i].muon_lr > cases[i].lr;
+        cr_expect_eq(o.muon_momentum, little_time ? 0.9 : 0.95, "case %zu: %g", i, o.muon_momentum);
         cr_expect_eq(o.mlm_probability, cases[i].masks, "case %zu: %g", i, o.mlm_probability);
         cr_expect_eq(o.dropout, cases[i].dropout, "case %zu: %g", i, o.dropout);
         cr_expect_eq(o.warmup, cases[i].warmup, "case %zu: %g", i, o.warmup);
