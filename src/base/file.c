@@ -21,6 +21,14 @@ int mb_open(const char *path, int flags) {
     return fd;
 }
 
+static ssize_t read_again(int fd, void *out, size_t n_bytes) {
+    ssize_t n;
+    do {
+        n = read(fd, out, n_bytes);
+    } while (n < 0 && errno == EINTR);
+    return n;
+}
+
 static int sync_again(int fd) {
     int result;
     do {
@@ -81,10 +89,7 @@ mb_status mb_file_read(const char *path, mb_buffer *out, mb_error *error) {
             status = mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", path);
             break;
         }
-        ssize_t n = read(fd, out->data + out->n_bytes, expected);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
+        ssize_t n = read_again(fd, out->data + out->n_bytes, expected);
         if (n < 0) {
             status = mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
         }
@@ -113,8 +118,8 @@ mb_status mb_file_hash(const char *path, uint64_t *n_bytes, uint64_t *hash, mb_e
     mb_hash content;
     mb_hash_begin(&content);
     ssize_t n;
-    while ((n = read(fd, chunk, sizeof chunk)) != 0 && (n > 0 || errno == EINTR)) {
-        mb_hash_add(&content, chunk, n > 0 ? (size_t)n : 0);
+    while ((n = read_again(fd, chunk, sizeof chunk)) > 0) {
+        mb_hash_add(&content, chunk, (size_t)n);
     }
     if (n < 0) {
         status = mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
