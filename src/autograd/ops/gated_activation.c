@@ -16,23 +16,45 @@ typedef struct gated_saved {
     bool drops;
 } gated_saved;
 
-MB_SPECIALIZED void gate_row(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
+/* `rounds`: the results are rounded to bf16. */
+static inline mb_real activation_at(mb_activation activation, bool rounds, mb_real x, mb_real *slope) {
+    return rounds ? mb_activation_bf16_at(activation, x, slope) : mb_activation_at(activation, x, slope);
+}
+
+MB_SPECIALIZED void gate_row(mb_activation activation, bool rounds, const mb_real *restrict left, const mb_real *restrict right,
                              mb_real *restrict y, int64_t n) {
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         mb_real slope;
-        y[j] = mb_activation_at(activation, left[j], &slope) * right[j];
+        y[j] = activation_at(activation, rounds, left[j], &slope) * right[j];
     }
 }
 
-MB_SPECIALIZED void gate_row_backward(mb_activation activation, const mb_real *restrict left, const mb_real *restrict right,
-                                      const mb_real *restrict d, mb_real *restrict dleft, mb_real *restrict dright, int64_t n) {
+MB_SPECIALIZED void gate_row_backward(mb_activation activation, bool rounds, const mb_real *restrict left,
+                                      const mb_real *restrict right, const mb_real *restrict d, mb_real *restrict dleft,
+                                      mb_real *restrict dright, int64_t n) {
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         mb_real slope;
-        const mb_real value = mb_activation_at(activation, left[j], &slope);
+        const mb_real value = activation_at(activation, rounds, left[j], &slope);
         dleft[j] = d[j] * right[j] * slope;
         dright[j] = d[j] * value;
+    }
+}
+
+static void gate(mb_activation activation, bool rounds, const mb_real *z, mb_real *y, int64_t n) {
+    if (rounds) {
+        MB_FOR_ACTIVATION(gate_row, activation, true, z, z + n, y, n)
+    } else {
+        MB_FOR_ACTIVATION(gate_row, activation, false, z, z + n, y, n)
+    }
+}
+
+static void gate_backward(mb_activation activation, bool rounds, const mb_real *z, const mb_real *d, mb_real *dz, int64_t n) {
+    if (rounds) {
+        MB_FOR_ACTIVATION(gate_row_backward, activation, true, z, z + n, d, dz, dz + n, n)
+    } else {
+        MB_FOR_ACTIVATION(gate_row_backward, activation, false, z, z + n, d, dz, dz + n, n)
     }
 }
 
@@ -51,14 +73,14 @@ static void gated_activation_backward(mb_tape *tape, mb_node *node) {
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
-        mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width), *masked = mine + 2 * width, *both = mine + 3 * width;
-        const mb_real *left = mb_rows_read(&z_rows, i, mine), *d = mb_rows_read(&dy, i, masked);
+        mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width), *masked = mine + 2 * width, *dz_row = mine + 3 * width;
+        const mb_real *halves = mb_rows_read(&z_rows, i, mine), *d = mb_rows_read(&dy, i, masked);
         if (saved->drops) { /* y = dropout(...) */
             mb_dropout_row(&saved->site, (uint32_t)i, width, d, masked);
             d = masked;
         }
-        MB_FOR_ACTIVATION(gate_row_backward, saved->activation, left, left + width, d, both, both + width, width)
-        mb_rows_add(&dz, i, beta, both);
+        gate_backward(saved->activation, z->dtype == MB_BF16, halves, d, dz_row, width);
+        mb_rows_add(&dz, i, beta, dz_row);
     }
 }
 
@@ -91,9 +113,8 @@ mb_tensor *mb_gated_activation(mb_tape *tape, mb_tensor *z, mb_activation activa
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n_rows; i++) {
         mb_real *mine = mb_tape_my_rows(scratch, SCRATCH_ROWS, width);
-        const mb_real *left = mb_rows_read(&z_rows, i, mine);
         mb_real *out = mb_rows_place(&y_rows, i, mine + 2 * width);
-        MB_FOR_ACTIVATION(gate_row, activation, left, left + width, out, width)
+        gate(activation, z->dtype == MB_BF16, mb_rows_read(&z_rows, i, mine), out, width);
         if (saved->drops) {
             mb_dropout_row(&saved->site, (uint32_t)i, width, out, out);
         }
