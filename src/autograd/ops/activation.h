@@ -56,18 +56,14 @@ static inline mb_real mb_identity(mb_real x, mb_real *derivative) {
     return x;
 }
 
-/* Where `activation` is a constant to the compiler a loop over this is one of its own for each. */
-static inline mb_real mb_activation_at(mb_activation activation, mb_real x, mb_real *derivative) {
-    return activation == MB_ACTIVATION_GELU        ? mb_gelu(x, derivative)
+/* `rounds`: both results are rounded to bf16. Where `activation` and `rounds` are constants to the compiler a loop over this is
+ * one of its own for each. */
+static inline mb_real mb_activation_at(mb_activation activation, bool rounds, mb_real x, mb_real *derivative) {
+    return activation == MB_ACTIVATION_GELU        ? (rounds ? mb_gelu_bf16 : mb_gelu)(x, derivative)
            : activation == MB_ACTIVATION_GELU_TANH ? mb_gelu_tanh(x, derivative)
            : activation == MB_ACTIVATION_RELU      ? mb_relu(x, derivative)
            : activation == MB_ACTIVATION_TANH      ? mb_tanh_activation(x, derivative)
                                                    : mb_identity(x, derivative);
-}
-
-/* The same where both results are rounded to bf16. */
-static inline mb_real mb_activation_bf16_at(mb_activation activation, mb_real x, mb_real *derivative) {
-    return activation == MB_ACTIVATION_GELU ? mb_gelu_bf16(x, derivative) : mb_activation_at(activation, x, derivative);
 }
 
 /* Calls function(activation, ...) with each activation as a constant. */

@@ -16,17 +16,12 @@ typedef struct gated_saved {
     bool drops;
 } gated_saved;
 
-/* `rounds`: the results are rounded to bf16. */
-static inline mb_real activation_at(mb_activation activation, bool rounds, mb_real x, mb_real *slope) {
-    return rounds ? mb_activation_bf16_at(activation, x, slope) : mb_activation_at(activation, x, slope);
-}
-
 MB_SPECIALIZED void gate_row(mb_activation activation, bool rounds, const mb_real *restrict left, const mb_real *restrict right,
                              mb_real *restrict y, int64_t n) {
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         mb_real slope;
-        y[j] = activation_at(activation, rounds, left[j], &slope) * right[j];
+        y[j] = mb_activation_at(activation, rounds, left[j], &slope) * right[j];
     }
 }
 
@@ -36,7 +31,7 @@ MB_SPECIALIZED void gate_row_backward(mb_activation activation, bool rounds, con
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         mb_real slope;
-        const mb_real value = activation_at(activation, rounds, left[j], &slope);
+        const mb_real value = mb_activation_at(activation, rounds, left[j], &slope);
         dleft[j] = d[j] * right[j] * slope;
         dright[j] = d[j] * value;
     }

@@ -38,7 +38,7 @@ MB_SPECIALIZED void activate_rows(mb_activation activation, const strip_context 
 #pragma omp simd
         for (int64_t j = 0; j < MB_PANEL; j++) {
             mb_real slope;
-            y[j] = mb_activation_at(activation, from[j], &slope);
+            y[j] = mb_activation_at(activation, false, from[j], &slope);
             derivative[j] = slope;
         }
         if (strip->derivative != NULL) {

@@ -31,7 +31,7 @@ MB_SPECIALIZED void finish_columns(mb_activation activation, bool trains, const 
 #pragma omp simd
         for (int64_t j = 0; j < BLOCK; j++) {
             mb_real slope;
-            y[j] = mb_activation_bf16_at(activation, (mb_real)sums[i * BLOCK + j] + bias[j], &slope);
+            y[j] = mb_activation_at(activation, true, (mb_real)sums[i * BLOCK + j] + bias[j], &slope);
             derivative[j] = slope;
         }
         const int64_t at = (row + i) * c->width + column;
