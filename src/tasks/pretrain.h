@@ -30,8 +30,8 @@ typedef struct mb_pretrain_options {
     bool whole_word_masking, span_masking, nsp;
     int64_t steps; /* of steps, epochs and budget at most one is not 0; none: one epoch */
     double epochs, budget_seconds;
-    double lr, muon_lr, muon_momentum, warmup, decay_fraction, weight_decay, adam_beta1, adam_beta2, adam_eps, max_grad_norm,
-        dropout;
+    double lr, word_rate, muon_lr, muon_momentum, warmup, decay_fraction, weight_decay, adam_beta1, adam_beta2, adam_eps,
+        max_grad_norm, dropout;
     int64_t eval_every, save_every, keep;
     bool resume, dry_run;
     /* Set by the caller from the options common to all commands. */
@@ -53,7 +53,7 @@ extern const char *const mb_pretrain_attention_names[];
     "--optimizer adamw --lr 1e-3 --lr-schedule linear --warmup 0.06 --batch-size 64 --mlm-probability 0.15 --dropout 0.1"
 
 /* Fills in what the user did not give and the table's defaults leave to the recipe: what a new model begins as and with how
- * many layers, the batch by the budget, muon_lr 0, and with --recipe classic, --arch bert or --init what the texts above say.
+ * many layers, the batch by the budget, the rates, and with --recipe classic, --arch bert or --init what the texts above say.
  * `set` is bound to `options`. */
 mb_status mb_pretrain_apply_recipe(mb_option_set *set, mb_pretrain_options *options, mb_error *error);
 

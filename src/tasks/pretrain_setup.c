@@ -296,6 +296,7 @@ mb_status mb_pretrain_model(mb_pretrain_run *run, size_t vocab_size, mb_error *e
         .muon_rate = o->muon_lr > 0 ? o->muon_lr / o->lr : 1,
         .bf16 = bf16,
     };
+    mb_model_set_rates(run->model, 1, o->word_rate);
     status = mb_optimizer_init(&run->optimizer, mb_model_params(run->model), &optimizer, error);
     if (status != MB_OK) {
         return status;

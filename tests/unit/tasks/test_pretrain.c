@@ -324,30 +324,39 @@ Test(pretrain, goes_on_from_a_model_and_adds_the_next_sentence_head) {
 /* --- recipes --- */
 
 Test(pretrain, a_recipe_fills_in_what_is_not_given) {
+    enum { BERT = MB_LAYOUT_BERT, MODERN = MB_LAYOUT_MODERNBERT, ADAMW = MB_OPTIMIZER_ADAMW, MUON = MB_OPTIMIZER_MUON };
     static const struct {
         char *const arguments[6];
+        bool is_new; /* neither BERT's, nor --init, nor classic */
         int arch, optimizer;
         int64_t batch;
-        double lr, muon_lr, masks, dropout, warmup;
+        double lr, word_rate, muon_lr, momentum, masks, dropout, warmup;
     } cases[] = {
-        {{0}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 32, 2e-3, 2e-3, 0.4, 0, 0.05},
-        {{"--budget", "5m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 16, 2e-3, 3e-3, 0.4, 0, 0.05},
-        {{"--budget", "30m"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 32, 2e-3, 2e-3, 0.4, 0, 0.05},
-        {{"--budget", "3h"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_MUON, 64, 2e-3, 2e-3, 0.4, 0, 0.05},
-        {{"--budget", "5m", "--muon-lr", "5e-3", "--batch-size", "8"},
-         MB_LAYOUT_MODERNBERT,
-         MB_OPTIMIZER_MUON,
-         8,
-         2e-3,
-         5e-3,
-         0.4,
-         0,
-         0.05},
-        {{"--arch", "bert"}, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, 64, 1e-3, 0, 0.15, 0.1, 0.06},
-        {{"--nsp"}, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, 64, 1e-3, 0, 0.15, 0.1, 0.06},
-        {{"--init", "DIR", "--lr", "5e-4"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_ADAMW, 64, 5e-4, 0, 0.15, 0.1, 0.06},
-        {{"--recipe", "classic", "--dropout", "0.2"}, MB_LAYOUT_BERT, MB_OPTIMIZER_ADAMW, 256, 1e-4, 0, 0.15, 0.2, 0.01},
-        {{"--recipe", "classic", "--arch", "modern"}, MB_LAYOUT_MODERNBERT, MB_OPTIMIZER_ADAMW, 256, 1e-4, 0, 0.15, 0.1, 0.01},
+        {{0}, true, MODERN, MUON, 32, 2e-3, 1, 2e-3, 0.95, 0.4, 0, 0.05},
+        {{"--budget", "5m"}, true, MODERN, MUON, 16, 2e-3, 0.25, 3e-3, 0.9, 0.4, 0, 0.05},
+        {{"--budget", "30m"}, true, MODERN, MUON, 32, 2e-3, 1, 2e-3, 0.95, 0.4, 0, 0.05},
+        {{"--budget", "3h"}, true, MODERN, MUON, 64, 2e-3, 1, 2e-3, 0.95, 0.4, 0, 0.05},
+        {{"--budget", "5m", "--muon-lr", "5e-3", "--word-rate", "1"}, true, MODERN, MUON, 16, 2e-3, 1, 5e-3, 0.9, 0.4, 0, 0.05},
+        {{"--budget", "5m", "--lr", "4e-3"}, true, MODERN, MUON, 16, 4e-3, 0.25, 6e-3, 0.9, 0.4, 0, 0.05},
+        {{"--budget", "5m", "--init-embeddings", "none"}, true, MODERN, MUON, 16, 2e-3, 1, 3e-3, 0.9, 0.4, 0, 0.05},
+        {{"--budget", "5m", "--optimizer", "adamw"}, true, MODERN, ADAMW, 16, 2e-3, 1, 0, 0.95, 0.4, 0, 0.05},
+        {{"--arch", "bert"}, false, BERT, ADAMW, 64, 1e-3, 1, 0, 0.95, 0.15, 0.1, 0.06},
+        {{"--nsp"}, false, BERT, ADAMW, 64, 1e-3, 1, 0, 0.95, 0.15, 0.1, 0.06},
+        {{"--init", "DIR", "--lr", "5e-4"}, false, MODERN, ADAMW, 64, 5e-4, 1, 0, 0.95, 0.15, 0.1, 0.06},
+        {{"--init", "DIR", "--optimizer", "muon", "--budget", "5m"},
+         false,
+         MODERN,
+         MUON,
+         64,
+         1e-3,
+         1,
+         1.5e-3,
+         0.9,
+         0.15,
+         0.1,
+         0.06},
+        {{"--recipe", "classic", "--dropout", "0.2"}, false, BERT, ADAMW, 256, 1e-4, 1, 0, 0.95, 0.15, 0.2, 0.01},
+        {{"--recipe", "classic", "--arch", "modern"}, false, MODERN, ADAMW, 256, 1e-4, 1, 0, 0.95, 0.15, 0.1, 0.01},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         mb_pretrain_options o = {0};
@@ -359,18 +368,49 @@ Test(pretrain, a_recipe_fills_in_what_is_not_given) {
         parse_pretrain(&o, n, arguments);
         cr_expect_eq(o.arch, cases[i].arch, "case %zu", i);
         cr_expect_eq(o.optimizer, cases[i].optimizer, "case %zu", i);
-        const bool near = cases[i].optimizer == MB_OPTIMIZER_MUON; /* neither BERT's, nor --init, nor classic */
-        cr_expect_eq(o.init_attention, near ? MB_PRETRAIN_ATTENTION_NEAR : MB_PRETRAIN_ATTENTION_RANDOM, "case %zu", i);
-        cr_expect_eq(o.sampled_softmax, near ? 0.9 : 0, "case %zu: %g", i, o.sampled_softmax);
+        cr_expect_eq(o.init_attention, cases[i].is_new ? MB_PRETRAIN_ATTENTION_NEAR : MB_PRETRAIN_ATTENTION_RANDOM, "case %zu",
+                     i);
+        cr_expect_eq(o.sampled_softmax, cases[i].is_new ? 0.9 : 0, "case %zu: %g", i, o.sampled_softmax);
         cr_expect_eq(o.batch_size, cases[i].batch, "case %zu: %ld", i, o.batch_size);
         cr_expect_eq(o.lr, cases[i].lr, "case %zu: %g", i, o.lr);
-        cr_expect_eq(o.muon_lr, cases[i].muon_lr, "case %zu: %g", i, o.muon_lr);
-        const bool little_time = cases[i].muon_lr > cases[i].lr;
-        cr_expect_eq(o.muon_momentum, little_time ? 0.9 : 0.95, "case %zu: %g", i, o.muon_momentum);
+        cr_expect_eq(o.word_rate, cases[i].word_rate, "case %zu: %g", i, o.word_rate);
+        cr_expect_float_eq(o.muon_lr, cases[i].muon_lr, 1e-12, "case %zu: %g", i, o.muon_lr);
+        cr_expect_eq(o.muon_momentum, cases[i].momentum, "case %zu: %g", i, o.muon_momentum);
         cr_expect_eq(o.mlm_probability, cases[i].masks, "case %zu: %g", i, o.mlm_probability);
         cr_expect_eq(o.dropout, cases[i].dropout, "case %zu: %g", i, o.dropout);
         cr_expect_eq(o.warmup, cases[i].warmup, "case %zu: %g", i, o.warmup);
     }
+}
+
+/* The word embeddings of a run of so many steps. */
+static mb_model *learnt_words(workplace *w, mb_pretrain_options o, const char *name, double rate, int64_t steps) {
+    notes n = {0};
+    mb_model *model = NULL;
+    mb_error error;
+    o.out = path_of(w, name);
+    o.word_rate = rate;
+    o.steps = steps;
+    json_decref(pretrain(&o, &n));
+    ASSERT_OK(mb_model_load(o.out, MB_HEAD_MASKED_LM, NULL, 1, true, &model, &error), error);
+    return model;
+}
+
+Test(pretrain, word_embeddings_have_a_rate_of_their_own) {
+    workplace w = workplace_begin();
+    const char *corpus = write_language(&w, "corpus.txt", 1, 300), *tokenizer = write_tokenizer(&w, "tokenizer", "zebra");
+    mb_pretrain_options o = small_pretrain(&corpus, path_of(&w, "any"), tokenizer);
+    mb_model *one = learnt_words(&w, o, "one", 0, 1), *still = learnt_words(&w, o, "still", 0, 9);
+    mb_model *moved = learnt_words(&w, o, "moved", 1, 9);
+    const mb_param *words = &mb_model_params(one)->views[0];
+    cr_assert_str_eq(words->name, "bert.embeddings.word_embeddings.weight");
+    const size_t n_bytes = (size_t)words->count * sizeof(mb_real);
+    const mb_real *at_first = mb_model_params(one)->weights + words->offset;
+    cr_expect_eq(memcmp(at_first, mb_model_params(still)->weights + words->offset, n_bytes), 0, "a rate of 0 moves them");
+    cr_expect_neq(memcmp(at_first, mb_model_params(moved)->weights + words->offset, n_bytes), 0, "a rate of 1 does not");
+    mb_model_free(one);
+    mb_model_free(still);
+    mb_model_free(moved);
+    workplace_end(&w);
 }
 
 /* The run that made "straight", stopped after 7 steps and resumed, makes the same weights. */
