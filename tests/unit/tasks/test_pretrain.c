@@ -391,6 +391,7 @@ static mb_model *learnt_words(workplace *w, mb_pretrain_options o, const char *n
     o.word_rate = rate;
     o.steps = steps;
     json_decref(pretrain(&o, &n));
+    cr_expect_eq(strstr(n.text, "adamw at 0.01, word embeddings at 0,") != NULL, rate == 0, "%s", n.text);
     ASSERT_OK(mb_model_load(o.out, MB_HEAD_MASKED_LM, NULL, 1, true, &model, &error), error);
     return model;
 }
