@@ -43,7 +43,7 @@ for threads in 2 3; do
     check pretrain --corpus long.txt --tokenizer tok --out long --size tiny --seq-length 32 --batch-size 8 --steps 2 --dedup --threads $threads
     check evaluate --model model --data text.txt --threads $threads
     check finetune --model model --train train.tsv --out classifier --epochs 1 --threads $threads
-    check predict --model classifier --input train.tsv --threads $threads
+    check predict --model classifier --input train.tsv --batch-size 8 --threads $threads
     check embed --model model --input text.txt --format npy --out vectors.npy --threads $threads
     check embed --model model --static text.txt --min-count 1 --out words.vec --threads $threads
     check senses --model model --corpus text.txt --threads $threads house

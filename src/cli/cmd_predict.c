@@ -11,7 +11,8 @@ const mb_command mb_command_predict = {
     .name = "predict",
     .synopsis = "--model DIR [--input FILE] [options]",
     .summary = "Label texts with a fine-tuned model",
-    .details = "Reads what finetune reads (a label column is not needed) and writes label<TAB>score for each text, in order.",
+    .details = "Reads what finetune reads (a label column is not needed) and writes label<TAB>score for each text, in order;\n"
+               "of a pipe, as the texts come.",
     .table = mb_predict_option_table,
     .options_bytes = sizeof(mb_predict_options),
     .run = run,

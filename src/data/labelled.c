@@ -22,12 +22,13 @@ static const mb_columns columns_of_kind[] = {
 };
 enum { N_KINDS = sizeof(columns_of_kind) / sizeof(columns_of_kind[0]) };
 
-typedef struct example_list {
-    const char *name;
-    bool labels_required;
-    mb_labelled *out;
-    size_t capacity;
-} example_list;
+/* What mb_labelled.reader is. */
+typedef struct reader {
+    mb_labelled_format format;
+    mb_arena storage;  /* the texts of the examples */
+    size_t capacity;   /* of the examples */
+    int64_t n_cleared; /* examples that are no longer there */
+} reader;
 
 static mb_status out_of_memory(const char *name, mb_error *error) {
     return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", name);
@@ -35,32 +36,32 @@ static mb_status out_of_memory(const char *name, mb_error *error) {
 
 /* Copies one example's fields into one piece of memory. */
 static mb_status add_example(void *context, const mb_span fields[MB_N_FIELDS], int64_t line, mb_error *error) {
-    example_list *list = context;
-    mb_labelled *out = list->out;
+    mb_labelled *out = context;
+    reader *r = out->reader;
     const mb_span *label = &fields[MB_FIELD_LABEL];
-    if (list->labels_required && label->n_bytes == 0) {
-        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " has an empty label", list->name, line);
+    if (r->format.labels_required && label->n_bytes == 0) {
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " has an empty label", out->path, line);
     }
     if (label->n_bytes > 0 && (memchr(label->text, '\t', label->n_bytes) || memchr(label->text, '\n', label->n_bytes))) {
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " has a label with a tab or line end in it",
-                       list->name, line);
+                       out->path, line);
     }
-    if (out->n == list->capacity) {
+    if (out->n == r->capacity) {
         const size_t capacity = out->n + out->n / 2 + 256;
         mb_example *grown = realloc(out->examples, capacity * sizeof(*grown));
         if (grown == NULL) {
-            return out_of_memory(list->name, error);
+            return out_of_memory(out->path, error);
         }
         out->examples = grown;
-        list->capacity = capacity;
+        r->capacity = capacity;
     }
     size_t n_bytes = 0;
     for (int i = 0; i < MB_N_FIELDS; i++) {
         n_bytes += fields[i].text == NULL ? 0 : fields[i].n_bytes + 1;
     }
-    char *memory = mb_arena_alloc(out->storage, n_bytes);
+    char *memory = mb_arena_alloc(&r->storage, n_bytes);
     if (memory == NULL) {
-        return out_of_memory(list->name, error);
+        return out_of_memory(out->path, error);
     }
     const char *texts[MB_N_FIELDS] = {NULL};
     for (int i = 0; i < MB_N_FIELDS; i++) {
@@ -81,77 +82,100 @@ static mb_status add_example(void *context, const mb_span fields[MB_N_FIELDS], i
 }
 
 /* Labels and texts are written to JSON and compared, so unlike a corpus they must be sound UTF-8. */
-static mb_status check_text(const char *name, const char *text, size_t n_bytes, mb_error *error) {
+static mb_status check_text(const mb_labelled *labelled, const char *text, size_t n_bytes, mb_error *error) {
+    const reader *r = labelled->reader;
     mb_text_check check = {0};
     mb_text_check_range((const unsigned char *)text, n_bytes, 0, n_bytes, &check);
     if (check.n_nul == 0 && check.n_malformed == 0) {
         return MB_OK;
     }
-    const uint64_t offset = check.n_nul > 0 ? check.first_nul : check.first_malformed;
-    int64_t line = 1;
-    for (uint64_t i = 0; i < offset; i++) {
-        line += text[i] == '\n';
-    }
     return mb_fail(error, MB_ERROR_FORMAT,
                    check.n_nul > 0 ? "cannot read '%s': line %" PRId64 " holds a NUL byte, so it is no text file"
                                    : "cannot read '%s': line %" PRId64 " is not UTF-8; convert it, e.g. with iconv -t UTF-8",
-                   name, line);
+                   labelled->path, r->format.n_lines + 1);
 }
 
-static const char *skip_byte_order_mark(const char *text, size_t *n_bytes) {
-    if (*n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
-        *n_bytes -= 3;
-        return text + 3;
+mb_status mb_labelled_begin(const char *name, mb_task_kind kind, bool labels_required, mb_labelled *out, mb_error *error) {
+    reader *r = calloc(1, sizeof *r);
+    *out = (mb_labelled){.path = strdup(name), .reader = r};
+    if (out->path == NULL || r == NULL) {
+        mb_labelled_free(out);
+        return out_of_memory(name, error);
     }
-    return text;
+    r->format = (mb_labelled_format){.name = out->path,
+                                     .labels_required = labels_required,
+                                     .choices = kind == MB_TASK_ANY ? columns_of_kind : &columns_of_kind[kind],
+                                     .n_choices = kind == MB_TASK_ANY ? N_KINDS : 1};
+    return MB_OK;
+}
+
+mb_status mb_labelled_add_line(mb_labelled *labelled, const char *text, size_t n_bytes, mb_error *error) {
+    reader *r = labelled->reader;
+    mb_status status = check_text(labelled, text, n_bytes, error);
+    mb_span line = {text, n_bytes};
+    if (r->format.n_lines == 0 && n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
+        line = (mb_span){text + 3, n_bytes - 3};
+    }
+    if (line.n_bytes > 0 && line.text[line.n_bytes - 1] == '\r') {
+        line.n_bytes--;
+    }
+    return status == MB_OK ? mb_labelled_read_line(&r->format, line, add_example, labelled, error) : status;
+}
+
+void mb_labelled_clear(mb_labelled *labelled) {
+    reader *r = labelled->reader;
+    r->n_cleared += (int64_t)labelled->n;
+    labelled->n = 0;
+    mb_arena_reset(&r->storage);
+}
+
+mb_status mb_labelled_end(const mb_labelled *labelled, mb_error *error) {
+    reader *r = labelled->reader;
+    mb_status status = mb_labelled_end_lines(&r->format, error);
+    if (status == MB_OK && r->n_cleared + (int64_t)labelled->n == 0) {
+        status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it holds no examples", labelled->path);
+    }
+    return status;
 }
 
 mb_status mb_labelled_parse(const char *name, const char *text, size_t n_bytes, mb_task_kind kind, bool labels_required,
                             mb_labelled *out, mb_error *error) {
-    *out = (mb_labelled){.path = strdup(name), .storage = calloc(1, sizeof(mb_arena))};
-    mb_status status = out->path == NULL || out->storage == NULL ? out_of_memory(name, error) : MB_OK;
-    if (status == MB_OK) {
-        status = check_text(name, text, n_bytes, error);
+    mb_status status = mb_labelled_begin(name, kind, labels_required, out, error);
+    if (status != MB_OK) {
+        return status;
     }
-    if (status == MB_OK) {
-        example_list list = {.name = name, .labels_required = labels_required, .out = out};
-        mb_labelled_source source = {.name = name, .columns = &columns_of_kind[kind], .labels_required = labels_required};
-        source.text = skip_byte_order_mark(text, &n_bytes);
-        source.n_bytes = n_bytes;
-        status = mb_labelled_scan(&source, add_example, &list, error);
+    const char *const end = text + n_bytes;
+    while (status == MB_OK && text < end) {
+        const char *feed = memchr(text, '\n', (size_t)(end - text));
+        status = mb_labelled_add_line(out, text, (size_t)((feed == NULL ? end : feed) - text), error);
+        text = feed == NULL ? end : feed + 1;
     }
-    if (status == MB_OK && out->n == 0) {
-        status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it holds no examples", name);
-    }
+    status = status == MB_OK ? mb_labelled_end(out, error) : status;
     if (status != MB_OK) {
         mb_labelled_free(out);
     }
     return status;
 }
 
-static mb_status read_input(const char *path, mb_buffer *text, const char **name, mb_error *error) {
-    const bool is_stdin = strcmp(path, "-") == 0;
-    *name = is_stdin ? "standard input" : path;
-    return mb_file_read(is_stdin ? "/dev/stdin" : path, text, error);
-}
-
 mb_status mb_labelled_load(const char *path, mb_task_kind kind, bool labels_required, mb_labelled *out, mb_error *error) {
     *out = (mb_labelled){0};
+    const bool is_stdin = strcmp(path, "-") == 0;
     mb_buffer text = {0};
-    const char *name;
-    mb_status status = read_input(path, &text, &name, error);
+    mb_status status = mb_file_read(is_stdin ? "/dev/stdin" : path, &text, error);
     if (status == MB_OK) {
-        status = mb_labelled_parse(name, text.data == NULL ? "" : text.data, text.n_bytes, kind, labels_required, out, error);
+        status = mb_labelled_parse(is_stdin ? "standard input" : path, text.data == NULL ? "" : text.data, text.n_bytes, kind,
+                                   labels_required, out, error);
     }
     mb_buffer_free(&text);
     return status;
 }
 
 void mb_labelled_free(mb_labelled *labelled) {
-    if (labelled->storage != NULL) {
-        mb_arena_free(labelled->storage);
+    reader *r = labelled->reader;
+    if (r != NULL) {
+        mb_arena_free(&r->storage);
     }
-    free(labelled->storage);
+    free(r);
     free(labelled->examples);
     free(labelled->path);
     *labelled = (mb_labelled){0};
@@ -193,28 +217,4 @@ mb_status mb_labelled_label_names(const mb_labelled *labelled, const char ***nam
 int32_t mb_label_index(const char *const *names, int32_t n_names, const char *label) {
     const char *const *found = bsearch(&label, names, (size_t)n_names, sizeof(*names), compare_labels);
     return found == NULL ? -1 : (int32_t)(found - names);
-}
-
-mb_status mb_labelled_find_kind(const char *path, mb_task_kind *kind, mb_error *error) {
-    mb_buffer text = {0};
-    const char *name;
-    mb_status status = read_input(path, &text, &name, error);
-    if (status == MB_OK) {
-        mb_labelled_source source = {.name = name, .n_bytes = text.n_bytes};
-        source.text = skip_byte_order_mark(text.data == NULL ? "" : text.data, &source.n_bytes);
-        int found = -1;
-        for (int i = 0; i < N_KINDS && found < 0; i++) {
-            source.columns = &columns_of_kind[i];
-            found = mb_labelled_has_columns(&source) ? i : -1;
-        }
-        if (found < 0) {
-            status =
-                mb_fail(error, MB_ERROR_FORMAT,
-                        "cannot read '%s': its first line names neither a column text nor columns text_a and text_b", name);
-        } else {
-            *kind = (mb_task_kind)found;
-        }
-    }
-    mb_buffer_free(&text);
-    return status;
 }

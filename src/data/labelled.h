@@ -16,8 +16,8 @@
 
 #include "minibert/status.h"
 
-/* A kind is one row of the table of columns in labelled.c. */
-typedef enum mb_task_kind { MB_TASK_CLASSIFY, MB_TASK_PAIR } mb_task_kind;
+/* A kind is one row of the table of columns in labelled.c; with MB_TASK_ANY the columns of a file tell which it is of. */
+typedef enum mb_task_kind { MB_TASK_ANY = -1, MB_TASK_CLASSIFY, MB_TASK_PAIR } mb_task_kind;
 extern const char *const mb_task_names[]; /* "classify", "pair", NULL: the choices of --task */
 
 typedef struct mb_example {
@@ -31,7 +31,7 @@ typedef struct mb_labelled {
     char *path;
     mb_example *examples;
     size_t n;
-    void *storage; /* private: the texts */
+    void *reader; /* private: the texts, and what the file's lines have told */
 } mb_labelled;
 
 /* Reads a file; "-" is standard input. `labels_required` false: for predict, where a label column may be missing (and a label
@@ -42,12 +42,16 @@ mb_status mb_labelled_parse(const char *name, const char *text, size_t n_bytes, 
                             mb_labelled *out, mb_error *error);
 void mb_labelled_free(mb_labelled *labelled);
 
+/* The same line by line, for a stream: begin, then each line without its end, in order; whenever its examples are done with
+ * they may be cleared, and after the last line end says if there were none at all. */
+mb_status mb_labelled_begin(const char *name, mb_task_kind kind, bool labels_required, mb_labelled *out, mb_error *error);
+mb_status mb_labelled_add_line(mb_labelled *labelled, const char *text, size_t n_bytes, mb_error *error);
+void mb_labelled_clear(mb_labelled *labelled);
+mb_status mb_labelled_end(const mb_labelled *labelled, mb_error *error);
+
 /* The distinct labels in byte order; malloc'ed array of pointers into `labelled`. */
 mb_status mb_labelled_label_names(const mb_labelled *labelled, const char ***names, int32_t *n_names, mb_error *error);
 /* The place of a label in such an array, -1 if it is not there. */
 int32_t mb_label_index(const char *const *names, int32_t n_names, const char *label);
-
-/* The kind whose columns a file has. */
-mb_status mb_labelled_find_kind(const char *path, mb_task_kind *kind, mb_error *error);
 
 #endif

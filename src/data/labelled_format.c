@@ -10,23 +10,6 @@
 /* More columns than any sensible file has; bounds the search for duplicate names. */
 enum { MAX_COLUMNS = 1000 };
 
-/* Takes the next line off `rest`, without its LF or CRLF; false at the end. */
-static bool next_line(mb_span *rest, mb_span *line) {
-    if (rest->n_bytes == 0) {
-        return false;
-    }
-    const char *feed = memchr(rest->text, '\n', rest->n_bytes);
-    line->text = rest->text;
-    line->n_bytes = feed == NULL ? rest->n_bytes : (size_t)(feed - rest->text);
-    const size_t step = feed == NULL ? rest->n_bytes : line->n_bytes + 1;
-    rest->text += step;
-    rest->n_bytes -= step;
-    if (line->n_bytes > 0 && line->text[line->n_bytes - 1] == '\r') {
-        line->n_bytes--;
-    }
-    return true;
-}
-
 /* Splits a line at its tabs: the first `max` columns, and the number of all. */
 static size_t split_columns(mb_span line, mb_span *columns, size_t max) {
     size_t n = 0;
@@ -45,107 +28,141 @@ static size_t split_columns(mb_span line, mb_span *columns, size_t max) {
     }
 }
 
-static bool span_is(mb_span span, const char *text) {
-    return span.n_bytes == strlen(text) && memcmp(span.text, text, span.n_bytes) == 0;
+static bool span_is(mb_span a, mb_span b) {
+    return a.n_bytes == b.n_bytes && memcmp(a.text, b.text, a.n_bytes) == 0;
 }
 
 /* "label<TAB>text_a<TAB>text_b" */
-static void describe(const mb_labelled_source *source, const char *separator, char *out, size_t n_bytes) {
+static void describe(const mb_labelled_format *format, const char *separator, char *out, size_t n_bytes) {
     size_t used = 0;
     out[0] = '\0';
     for (int i = 0; i < MB_N_FIELDS; i++) {
-        const char *name = source->columns->names[i];
-        if (name != NULL && (i != MB_FIELD_LABEL || source->labels_required) && used < n_bytes) {
+        const char *name = format->columns->names[i];
+        if (name != NULL && (i != MB_FIELD_LABEL || format->labels_required) && used < n_bytes) {
             used += (size_t)snprintf(out + used, n_bytes - used, "%s%s", used > 0 ? separator : "", name);
         }
     }
 }
 
-static bool is_needed(const mb_labelled_source *source, int field) {
-    return source->columns->names[field] != NULL && (field != MB_FIELD_LABEL || source->labels_required);
+static bool is_needed(const mb_labelled_format *format, int field) {
+    return format->columns->names[field] != NULL && (field != MB_FIELD_LABEL || format->labels_required);
+}
+
+/* Whether a line has all of these texts; a label may be missing. */
+typedef bool has_name(const void *line, const char *name);
+
+/* Which of the choices the file's first line is of. Where there is but one it is taken, and what is missing is said later. */
+static mb_status choose_columns(mb_labelled_format *format, const void *line, has_name *has, mb_error *error) {
+    for (int i = 0; i < format->n_choices; i++) {
+        const char *const *names = format->choices[i].names;
+        const bool has_all =
+            has(line, names[MB_FIELD_TEXT_A]) && (names[MB_FIELD_TEXT_B] == NULL || has(line, names[MB_FIELD_TEXT_B]));
+        if (has_all || format->n_choices == 1) {
+            format->columns = &format->choices[i];
+            return MB_OK;
+        }
+    }
+    return mb_fail(error, MB_ERROR_FORMAT,
+                   "cannot read '%s': its first line names neither a column text nor columns text_a and text_b", format->name);
 }
 
 /* --- TSV --- */
 
-/* Finds each field's column in the header; -1: absent. */
-static mb_status read_header(const mb_labelled_source *source, mb_span line, size_t *n_columns, int place[MB_N_FIELDS],
-                             mb_error *error) {
+typedef struct header {
     mb_span columns[MAX_COLUMNS];
-    *n_columns = split_columns(line, columns, MAX_COLUMNS);
-    if (*n_columns > MAX_COLUMNS) {
-        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line 1 has %zu columns, more than %d", source->name,
-                       *n_columns, MAX_COLUMNS);
+    size_t n;
+} header;
+
+static int place_of(const header *h, const char *name) {
+    for (size_t i = 0; i < h->n; i++) {
+        if (span_is(h->columns[i], (mb_span){name, strlen(name)})) {
+            return (int)i;
+        }
     }
-    for (size_t i = 0; i < *n_columns; i++) {
+    return -1;
+}
+
+static bool header_has(const void *line, const char *name) {
+    return place_of(line, name) >= 0;
+}
+
+static mb_status refuse_twins(const mb_labelled_format *format, const header *h, mb_error *error) {
+    for (size_t i = 0; i < h->n; i++) {
         for (size_t j = 0; j < i; j++) {
-            if (columns[i].n_bytes == columns[j].n_bytes && memcmp(columns[i].text, columns[j].text, columns[i].n_bytes) == 0) {
-                return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line 1 names the column '%.*s' twice", source->name,
-                               (int)(columns[i].n_bytes < 100 ? columns[i].n_bytes : 100), columns[i].text);
+            if (span_is(h->columns[i], h->columns[j])) {
+                return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line 1 names the column '%.*s' twice", format->name,
+                               (int)(h->columns[i].n_bytes < 100 ? h->columns[i].n_bytes : 100), h->columns[i].text);
             }
-        }
-    }
-    for (int field = 0; field < MB_N_FIELDS; field++) {
-        const char *name = source->columns->names[field];
-        place[field] = -1;
-        for (size_t i = 0; name != NULL && i < *n_columns; i++) {
-            if (span_is(columns[i], name)) {
-                place[field] = (int)i;
-            }
-        }
-        if (place[field] < 0 && is_needed(source, field)) {
-            char expected[128];
-            describe(source, "<TAB>", expected, sizeof(expected));
-            return mb_fail(error, MB_ERROR_FORMAT,
-                           "cannot read '%s': line 1 must name the columns (%s), but has no '%s'; it reads '%.*s'",
-                           source->name, expected, name, (int)(line.n_bytes < 200 ? line.n_bytes : 200), line.text);
         }
     }
     return MB_OK;
 }
 
-static mb_status scan_tsv(const mb_labelled_source *source, mb_labelled_visit *visit, void *context, mb_error *error) {
-    mb_span rest = {source->text, source->n_bytes}, line;
-    size_t n_columns = 0;
-    int place[MB_N_FIELDS] = {-1, -1, -1};
-    if (!next_line(&rest, &line)) {
-        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it is empty", source->name);
+/* Finds each field's column. */
+static mb_status read_header(mb_labelled_format *format, mb_span line, mb_error *error) {
+    header h;
+    h.n = split_columns(line, h.columns, MAX_COLUMNS);
+    if (h.n > MAX_COLUMNS) {
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line 1 has %zu columns, more than %d", format->name, h.n,
+                       MAX_COLUMNS);
     }
-    mb_status status = read_header(source, line, &n_columns, place, error);
-    for (int64_t number = 2; status == MB_OK && next_line(&rest, &line); number++) {
-        mb_span columns[MAX_COLUMNS], fields[MB_N_FIELDS] = {{NULL, 0}};
-        const size_t n = split_columns(line, columns, n_columns);
-        if (n != n_columns) {
+    mb_status status = refuse_twins(format, &h, error);
+    status = status == MB_OK ? choose_columns(format, &h, header_has, error) : status;
+    format->syntax = MB_LABELLED_TSV;
+    format->n_columns = h.n;
+    for (int field = 0; status == MB_OK && field < MB_N_FIELDS; field++) {
+        const char *name = format->columns->names[field];
+        format->place[field] = name == NULL ? -1 : place_of(&h, name);
+        if (format->place[field] < 0 && is_needed(format, field)) {
             char expected[128];
-            describe(source, "<TAB>", expected, sizeof(expected));
-            return mb_fail(error, MB_ERROR_FORMAT,
-                           "cannot read '%s': line %" PRId64 " has %zu column%s, expected %zu as in line 1 (%s)", source->name,
-                           number, n, n == 1 ? "" : "s", n_columns, expected);
+            describe(format, "<TAB>", expected, sizeof(expected));
+            status = mb_fail(error, MB_ERROR_FORMAT,
+                             "cannot read '%s': line 1 must name the columns (%s), but has no '%s'; it reads '%.*s'",
+                             format->name, expected, name, (int)(line.n_bytes < 200 ? line.n_bytes : 200), line.text);
         }
-        for (int field = 0; field < MB_N_FIELDS; field++) {
-            if (place[field] >= 0) {
-                fields[field] = columns[place[field]];
-            }
-        }
-        status = visit(context, fields, number, error);
     }
     return status;
 }
 
+static mb_status read_row(const mb_labelled_format *format, mb_span line, mb_labelled_visit *visit, void *context,
+                          mb_error *error) {
+    mb_span columns[MAX_COLUMNS], fields[MB_N_FIELDS] = {{NULL, 0}};
+    const size_t n = split_columns(line, columns, format->n_columns);
+    if (n != format->n_columns) {
+        char expected[128];
+        describe(format, "<TAB>", expected, sizeof(expected));
+        return mb_fail(error, MB_ERROR_FORMAT,
+                       "cannot read '%s': line %" PRId64 " has %zu column%s, expected %zu as in line 1 (%s)", format->name,
+                       format->n_lines, n, n == 1 ? "" : "s", format->n_columns, expected);
+    }
+    for (int field = 0; field < MB_N_FIELDS; field++) {
+        if (format->place[field] >= 0) {
+            fields[field] = columns[format->place[field]];
+        }
+    }
+    return visit(context, fields, format->n_lines, error);
+}
+
 /* --- JSONL --- */
 
+static bool object_has(const void *line, const char *name) {
+    const json_t *value = json_object_get(line, name);
+    return value != NULL && !json_is_null(value);
+}
+
 /* One member of an object as a span into `object`, or into `digits` for an integer label. */
-static mb_status read_member(const mb_labelled_source *source, const json_t *object, int field, int64_t number, char digits[32],
-                             mb_span *out, mb_error *error) {
-    const char *name = source->columns->names[field];
+static mb_status read_member(const mb_labelled_format *format, const json_t *object, int field, char digits[32], mb_span *out,
+                             mb_error *error) {
+    const char *name = format->columns->names[field];
     const json_t *value = json_object_get(object, name);
     if (value == NULL || json_is_null(value)) {
-        if (!is_needed(source, field)) {
+        if (!is_needed(format, field)) {
             return MB_OK;
         }
         char expected[128];
-        describe(source, ", ", expected, sizeof(expected));
+        describe(format, ", ", expected, sizeof(expected));
         return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " has no \"%s\" (expected the keys %s)",
-                       source->name, number, name, expected);
+                       format->name, format->n_lines, name, expected);
     }
     if (json_is_string(value)) {
         *out = (mb_span){json_string_value(value), json_string_length(value)};
@@ -156,86 +173,67 @@ static mb_status read_member(const mb_labelled_source *source, const json_t *obj
         *out = (mb_span){digits, (size_t)n_bytes};
         return MB_OK;
     }
-    return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 ": \"%s\" is not a text%s", source->name, number,
-                   name, field == MB_FIELD_LABEL ? " or an integer" : "");
+    return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 ": \"%s\" is not a text%s", format->name,
+                   format->n_lines, name, field == MB_FIELD_LABEL ? " or an integer" : "");
 }
 
-static mb_status scan_object(const mb_labelled_source *source, mb_span line, int64_t number, mb_labelled_visit *visit,
-                             void *context, mb_error *error) {
+static mb_status read_object(mb_labelled_format *format, mb_span line, mb_labelled_visit *visit, void *context,
+                             mb_error *error) {
     json_error_t reason;
     json_t *object = NULL;
+    format->syntax = MB_LABELLED_JSONL;
     if (mb_json_parse(line.text, line.n_bytes, JSON_REJECT_DUPLICATES, &object, &reason) == MB_ERROR_MEMORY) {
-        return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", source->name);
+        return mb_fail(error, MB_ERROR_MEMORY, "cannot read '%s': out of memory", format->name);
     }
     if (!json_is_object(object)) {
         json_decref(object);
-        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " is not a JSON object%s%s", source->name,
-                       number, object == NULL ? ": " : "", object == NULL ? reason.text : "");
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': line %" PRId64 " is not a JSON object%s%s", format->name,
+                       format->n_lines, object == NULL ? ": " : "", object == NULL ? reason.text : "");
     }
     mb_span fields[MB_N_FIELDS] = {{NULL, 0}};
     char digits[32];
-    mb_status status = MB_OK;
+    mb_status status = format->columns == NULL ? choose_columns(format, object, object_has, error) : MB_OK;
     for (int field = 0; field < MB_N_FIELDS && status == MB_OK; field++) {
-        if (source->columns->names[field] != NULL) {
-            status = read_member(source, object, field, number, digits, &fields[field], error);
+        if (format->columns->names[field] != NULL) {
+            status = read_member(format, object, field, digits, &fields[field], error);
         }
     }
     if (status == MB_OK) {
-        status = visit(context, fields, number, error);
+        status = visit(context, fields, format->n_lines, error);
     }
     json_decref(object);
     return status;
 }
 
-static bool is_blank(mb_span line) {
+/* --- both --- */
+
+static mb_span without_blanks(mb_span line) {
     while (line.n_bytes > 0 && (*line.text == ' ' || *line.text == '\t' || *line.text == '\r')) {
         line.text++;
         line.n_bytes--;
     }
-    return line.n_bytes == 0;
+    return line;
 }
 
-static mb_status scan_jsonl(const mb_labelled_source *source, mb_labelled_visit *visit, void *context, mb_error *error) {
-    mb_span rest = {source->text, source->n_bytes}, line;
-    mb_status status = MB_OK;
-    for (int64_t number = 1; status == MB_OK && next_line(&rest, &line); number++) {
-        if (!is_blank(line)) {
-            status = scan_object(source, line, number, visit, context, error);
-        }
+mb_status mb_labelled_read_line(mb_labelled_format *format, mb_span line, mb_labelled_visit *visit, void *context,
+                                mb_error *error) {
+    format->n_lines++;
+    if (format->syntax == MB_LABELLED_TSV) {
+        return read_row(format, line, visit, context, error);
     }
-    return status;
-}
-
-/* --- both --- */
-
-static bool is_jsonl(const mb_labelled_source *source) {
-    for (size_t i = 0; i < source->n_bytes; i++) {
-        if (strchr(" \t\r\n", source->text[i]) == NULL || source->text[i] == '\0') {
-            return source->text[i] == '{';
-        }
+    const mb_span rest = without_blanks(line);
+    if (rest.n_bytes == 0) { /* what it is before the first line that is not blank, that line tells */
+        return MB_OK;
     }
-    return false;
-}
-
-mb_status mb_labelled_scan(const mb_labelled_source *source, mb_labelled_visit *visit, void *context, mb_error *error) {
-    return is_jsonl(source) ? scan_jsonl(source, visit, context, error) : scan_tsv(source, visit, context, error);
-}
-
-/* A visitor that stops at the first example. */
-static mb_status stop_at_first(void *context, const mb_span fields[MB_N_FIELDS], int64_t line, mb_error *error) {
-    (void)fields, (void)line, (void)error;
-    *(bool *)context = true;
-    return MB_ERROR_INTERRUPTED;
-}
-
-bool mb_labelled_has_columns(const mb_labelled_source *source) {
-    if (is_jsonl(source)) {
-        bool found = false;
-        mb_labelled_scan(source, stop_at_first, &found, NULL);
-        return found;
+    if (format->syntax == MB_LABELLED_JSONL || *rest.text == '{') {
+        return read_object(format, line, visit, context, error);
     }
-    mb_span rest = {source->text, source->n_bytes}, line;
-    size_t n_columns;
-    int place[MB_N_FIELDS];
-    return next_line(&rest, &line) && read_header(source, line, &n_columns, place, NULL) == MB_OK;
+    return read_header(format, format->n_lines == 1 ? line : (mb_span){"", 0}, error); /* a TSV's header is its line 1 */
+}
+
+mb_status mb_labelled_end_lines(mb_labelled_format *format, mb_error *error) {
+    if (format->n_lines == 0) {
+        return mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it is empty", format->name);
+    }
+    return format->syntax == MB_LABELLED_UNKNOWN ? read_header(format, (mb_span){"", 0}, error) : MB_OK;
 }

@@ -1,4 +1,4 @@
-/* The two file formats of labelled data, TSV and JSONL, as one stream of examples; private to the data layer. */
+/* The two file formats of labelled data, TSV and JSONL, line by line; private to the data layer. */
 #ifndef MB_DATA_LABELLED_FORMAT_H
 #define MB_DATA_LABELLED_FORMAT_H
 
@@ -21,19 +21,30 @@ typedef struct mb_span {
     size_t n_bytes;
 } mb_span;
 
-typedef struct mb_labelled_source {
-    const char *name; /* in messages */
-    const char *text; /* without a byte order mark */
-    size_t n_bytes;
-    const mb_columns *columns;
+typedef enum mb_labelled_syntax { MB_LABELLED_UNKNOWN, MB_LABELLED_TSV, MB_LABELLED_JSONL } mb_labelled_syntax;
+
+/* What a file's lines so far have told. Begins as {name, labels_required, columns, n_columns_choices}. */
+typedef struct mb_labelled_format {
+    const char *name;     /* in messages */
     bool labels_required; /* else the label column may be missing */
-} mb_labelled_source;
+    /* The first of these whose texts the first line has is the file's. */
+    const mb_columns *choices;
+    int n_choices;
+    /* private */
+    const mb_columns *columns; /* NULL: no line has told yet */
+    mb_labelled_syntax syntax;
+    int64_t n_lines;
+    size_t n_columns;       /* of a TSV line */
+    int place[MB_N_FIELDS]; /* among them; -1: absent */
+} mb_labelled_format;
 
 /* Called for each example; the spans live until it returns. */
 typedef mb_status mb_labelled_visit(void *context, const mb_span fields[MB_N_FIELDS], int64_t line, mb_error *error);
 
-mb_status mb_labelled_scan(const mb_labelled_source *source, mb_labelled_visit *visit, void *context, mb_error *error);
-/* Whether the first line has every text column (a label may be missing). */
-bool mb_labelled_has_columns(const mb_labelled_source *source);
+/* The next line of the file, without its end: a header, an example, or nothing. */
+mb_status mb_labelled_read_line(mb_labelled_format *format, mb_span line, mb_labelled_visit *visit, void *context,
+                                mb_error *error);
+/* After the last line: an error if no line was a header or an example. */
+mb_status mb_labelled_end_lines(mb_labelled_format *format, mb_error *error);
 
 #endif

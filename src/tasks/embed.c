@@ -1,6 +1,5 @@
 #include "tasks/embed.h"
 
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -12,9 +11,6 @@
 /* Lines of a block: enough to fill the batches well, few enough to bound the memory. The vectors of a block with a row a token
  * take about (bytes / 4) * H floats. */
 enum { BLOCK_LINES = 1024, BLOCK_BYTES = 1 << 20, BLOCK_BYTES_PER_TOKEN = 1 << 17 };
-
-/* A vector goes out when no further line has come for so long: little to a reader who waits, much to a program that writes. */
-enum { PATIENCE_MS = 20 };
 
 #define FIELD(name) offsetof(mb_embed_options, name)
 const mb_option mb_embed_option_table[] = {
@@ -109,8 +105,6 @@ typedef struct run {
     mb_writer *index; /* NULL: none */
     mb_text_block block;
     mb_embedding_rows rows;
-    int64_t n_lines;
-    double began_at;
 } run;
 
 static void run_free(run *r) {
@@ -154,7 +148,7 @@ static mb_status run_open(run *r, FILE *standard_output, mb_error *error) {
                                        mb_embedder_width(r->embedder), &r->vectors, error);
     }
     if (status == MB_OK && mb_vector_writer_streams(r->vectors)) {
-        mb_text_input_set_patience(r->input, PATIENCE_MS);
+        mb_text_input_answer_early(r->input);
     }
     if (status == MB_OK && options->index) {
         status = mb_writer_open(options->index, &r->index, error);
@@ -225,24 +219,8 @@ static mb_status write_rows(run *r, mb_error *error) {
     return status;
 }
 
-static void report(const run *r) {
-    const double seconds = mb_clock_seconds() - r->began_at, fraction = mb_text_input_fraction(r->input);
-    const mb_progress progress = {
-        .phase = "embed",
-        .unit = "lines",
-        .done = r->n_lines,
-        .loss = NAN,
-        .learning_rate = NAN,
-        .tokens_per_second = seconds > 0 ? (double)mb_embedder_n_tokens(r->embedder) / seconds : (double)NAN,
-        .elapsed_seconds = seconds,
-        .eta_seconds = fraction > 0 ? seconds / fraction - seconds : (double)NAN,
-    };
-    mb_job_progress(r->job, &progress);
-}
-
 static mb_status run_blocks(run *r, mb_error *error) {
     const size_t max_bytes = is_per_token(r->options) ? BLOCK_BYTES_PER_TOKEN : BLOCK_BYTES;
-    r->began_at = mb_clock_seconds();
     while (true) {
         mb_status status = mb_text_input_next(r->input, BLOCK_LINES, max_bytes, r->job, &r->block, error);
         if (status != MB_OK || r->block.n == 0) {
@@ -258,8 +236,7 @@ static mb_status run_blocks(run *r, mb_error *error) {
         if (status != MB_OK) {
             return status;
         }
-        r->n_lines += (int64_t)r->block.n;
-        report(r);
+        mb_text_input_report(r->input, r->job, "embed", mb_embedder_n_tokens(r->embedder));
     }
 }
 
@@ -289,9 +266,10 @@ mb_status mb_embed(const mb_embed_options *options, const mb_job *job, FILE *sta
         status = commit(&r, error);
     }
     if (status == MB_OK && mb_embedder_n_cut(r.embedder) > 0) {
-        mb_job_message(
-            job, MB_LEVEL_WARNING, "%lld of %lld lines were longer than %lld tokens and cut; --stride N reads them whole",
-            (long long)mb_embedder_n_cut(r.embedder), (long long)r.n_lines, (long long)mb_embedder_max_length(r.embedder));
+        mb_job_message(job, MB_LEVEL_WARNING,
+                       "%lld of %lld lines were longer than %lld tokens and cut; --stride N reads them whole",
+                       (long long)mb_embedder_n_cut(r.embedder), (long long)mb_text_input_n_lines(r.input),
+                       (long long)mb_embedder_max_length(r.embedder));
     }
     run_free(&r);
     return status;

@@ -44,9 +44,9 @@ static mb_status load_examples(const mb_evaluate_options *o, const mb_text_model
                                mb_error *error) {
     const mb_model_config *config = mb_model_get_config(m->model);
     const int32_t max_length = mb_tokenizer_fit_max_length(m->tokenizer, config, o->max_length);
-    mb_task_kind kind = MB_TASK_CLASSIFY;
+    mb_task_kind kind = MB_TASK_ANY;
     mb_labelled labelled = {0};
-    mb_status status = mb_trained_task(o->model, o->task, o->data, &kind, error);
+    mb_status status = mb_trained_task(o->model, o->task, &kind, error);
     status = status == MB_OK ? mb_labelled_load(o->data, kind, true, &labelled, error) : status;
     if (status == MB_OK) {
         status = mb_classifier_set_new(&labelled, m->tokenizer, max_length, (const char *const *)config->labels,

@@ -18,7 +18,8 @@ typedef struct mb_predict_options {
 
 extern const mb_option mb_predict_option_table[];
 
-/* Writes one line for each input example, in order, to `rows`. The score is the softmax probability of the label. */
+/* Writes one line for each input example, in order, to `rows`, a block of lines at a time (of a pipe, as they come), and of
+ * a line that cannot be read only those before it. The score is the softmax probability of the label. */
 mb_status mb_predict(const mb_predict_options *options, const mb_job *job, FILE *rows, mb_error *error);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,7 +112,7 @@ mb_status mb_pseudo_likelihood(const mb_text_model *m, const char *path, int32_t
     scorer s;
     mb_text_input *input = NULL;
     mb_text_block block = {0};
-    int64_t n_lines = 0, n_cut = 0;
+    int64_t n_cut = 0;
     mb_status status = scorer_init(&s, m, max_length, error);
     status = status == MB_OK ? mb_text_input_open(path, &input, error) : status;
     while (status == MB_OK) {
@@ -122,20 +121,12 @@ mb_status mb_pseudo_likelihood(const mb_text_model *m, const char *path, int32_t
             break;
         }
         status = score_block(&s, &block, &n_cut, rows, error);
-        n_lines += (int64_t)block.n;
-        mb_job_progress(job, &(mb_progress){.phase = "score",
-                                            .unit = "lines",
-                                            .done = n_lines,
-                                            .loss = NAN,
-                                            .learning_rate = NAN,
-                                            .tokens_per_second = NAN,
-                                            .elapsed_seconds = NAN,
-                                            .eta_seconds = NAN});
+        mb_text_input_report(input, job, "score", 0);
     }
     if (status == MB_OK && n_cut > 0) {
         mb_job_message(job, MB_LEVEL_WARNING,
-                       "%" PRId64 " of %" PRId64 " lines are longer than %d tokens: only those are scored", n_cut, n_lines,
-                       (int)max_length);
+                       "%" PRId64 " of %" PRId64 " lines are longer than %d tokens: only those are scored", n_cut,
+                       mb_text_input_n_lines(input), (int)max_length);
     }
     mb_text_block_free(&block);
     mb_text_input_close(input);

@@ -1,6 +1,5 @@
 #include "tasks/sense_words.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,8 +26,6 @@ typedef struct gathering {
     size_t n_wanted;
     hit *hits;
     size_t n_hits, hits_capacity;
-    int64_t n_lines;
-    double began_at;
 } gathering;
 
 void mb_sense_words_free(mb_sense_words *words) {
@@ -179,32 +176,17 @@ static bool is_complete(const gathering *g) {
     return true;
 }
 
-static void report(const gathering *g, const mb_text_input *input) {
-    const double seconds = mb_clock_seconds() - g->began_at, fraction = mb_text_input_fraction(input);
-    const mb_progress progress = {.phase = "embed",
-                                  .unit = "lines",
-                                  .done = g->n_lines,
-                                  .loss = NAN,
-                                  .learning_rate = NAN,
-                                  .tokens_per_second = (double)mb_embedder_n_tokens(g->embedder) / seconds,
-                                  .elapsed_seconds = seconds,
-                                  .eta_seconds = fraction > 0 ? seconds / fraction - seconds : (double)NAN};
-    mb_job_progress(g->job, &progress);
-}
-
 static mb_status read_corpus(gathering *g, mb_error *error) {
     mb_text_input *input;
     mb_text_block block = {0};
     mb_status status = mb_text_input_open(g->options->corpus, &input, error);
-    g->began_at = mb_clock_seconds();
     while (status == MB_OK && !is_complete(g)) {
         status = mb_text_input_next(input, BLOCK_LINES, BLOCK_BYTES, g->job, &block, error);
         if (status != MB_OK || block.n == 0) {
             break;
         }
         status = take_block(g, &block, error);
-        g->n_lines += (int64_t)block.n;
-        report(g, input);
+        mb_text_input_report(input, g->job, "embed", mb_embedder_n_tokens(g->embedder));
     }
     mb_text_block_free(&block);
     mb_text_input_close(input);

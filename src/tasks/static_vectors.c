@@ -1,6 +1,5 @@
 #include "tasks/static_vectors.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,7 +25,6 @@ typedef struct distillation {
     mb_embedding_rows rows;
     float *sum; /* of an occurrence's pieces */
     int64_t width, n_lines, n_encoded;
-    double began_at;
 } distillation;
 
 static void distillation_free(distillation *d) {
@@ -60,20 +58,6 @@ static mb_status check_options(const mb_embed_options *options, mb_error *error)
     return MB_OK;
 }
 
-static void report(const distillation *d, const char *phase, const mb_text_input *input) {
-    const double seconds = mb_clock_seconds() - d->began_at, fraction = mb_text_input_fraction(input);
-    const mb_progress progress = {.phase = phase,
-                                  .unit = "lines",
-                                  .done = d->n_lines,
-                                  .loss = NAN,
-                                  .learning_rate = NAN,
-                                  .tokens_per_second =
-                                      d->embedder ? (double)mb_embedder_n_tokens(d->embedder) / seconds : (double)NAN,
-                                  .elapsed_seconds = seconds,
-                                  .eta_seconds = fraction > 0 ? seconds / fraction - seconds : (double)NAN};
-    mb_job_progress(d->job, &progress);
-}
-
 typedef mb_status (*take_block)(distillation *d, const mb_text_block *block, mb_error *error);
 
 static mb_status read_corpus(distillation *d, const char *phase, take_block take, mb_error *error) {
@@ -81,7 +65,6 @@ static mb_status read_corpus(distillation *d, const char *phase, take_block take
     mb_text_block block = {0};
     mb_status status = mb_text_input_open(d->options->static_corpus, &input, error);
     d->n_lines = 0;
-    d->began_at = mb_clock_seconds();
     while (status == MB_OK) {
         status = mb_text_input_next(input, BLOCK_LINES, BLOCK_BYTES, d->job, &block, error);
         if (status != MB_OK || block.n == 0) {
@@ -89,7 +72,7 @@ static mb_status read_corpus(distillation *d, const char *phase, take_block take
         }
         status = take(d, &block, error);
         d->n_lines += (int64_t)block.n;
-        report(d, phase, input);
+        mb_text_input_report(input, d->job, phase, d->embedder ? mb_embedder_n_tokens(d->embedder) : 0);
     }
     mb_text_block_free(&block);
     mb_text_input_close(input);

@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 
 enum { CHUNK_BYTES = 1 << 18, MAX_LINE_BYTES = 1 << 26 };
+enum { PATIENCE_MS = 20 }; /* of a reader who is to be answered early */
 
 struct mb_text_input {
     char *path; /* NULL: standard input */
@@ -24,6 +25,7 @@ struct mb_text_input {
     int64_t n_lines;   /* handed out */
     uint64_t n_bytes;  /* handed out */
     uint64_t of_bytes; /* size of a regular file, else 0 */
+    double opened_at;  /* mb_clock_seconds */
 };
 
 void mb_text_block_free(mb_text_block *block) {
@@ -41,6 +43,7 @@ mb_status mb_text_input_open(const char *path, mb_text_input **out, mb_error *er
     if (!input) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory for the input");
     }
+    input->opened_at = mb_clock_seconds();
     input->fd = STDIN_FILENO;
     if (path && strcmp(path, "-") != 0) {
         input->path = strdup(path);
@@ -73,14 +76,30 @@ void mb_text_input_close(mb_text_input *input) {
     free(input);
 }
 
-double mb_text_input_fraction(const mb_text_input *input) {
-    return input->of_bytes ? fmin((double)input->n_bytes / (double)input->of_bytes, 1) : (double)NAN;
+void mb_text_input_answer_early(mb_text_input *input) {
+    if (input->patience_ms < 0 && !input->of_bytes) { /* a file has all that it will have */
+        input->patience_ms = PATIENCE_MS;
+    }
 }
 
-void mb_text_input_set_patience(mb_text_input *input, int milliseconds) {
-    if (input->patience_ms < 0 && !input->of_bytes) { /* a file has all that it will have */
-        input->patience_ms = milliseconds;
-    }
+int64_t mb_text_input_n_lines(const mb_text_input *input) {
+    return input->n_lines;
+}
+
+void mb_text_input_report(const mb_text_input *input, const mb_job *job, const char *phase, int64_t n_tokens) {
+    const double seconds = mb_clock_seconds() - input->opened_at;
+    const double fraction = input->of_bytes ? (double)input->n_bytes / (double)input->of_bytes : 0;
+    const mb_progress progress = {
+        .phase = phase,
+        .unit = "lines",
+        .done = input->n_lines,
+        .loss = NAN,
+        .learning_rate = NAN,
+        .tokens_per_second = n_tokens > 0 && seconds > 0 ? (double)n_tokens / seconds : (double)NAN,
+        .elapsed_seconds = seconds,
+        .eta_seconds = fraction > 0 ? seconds / fmin(fraction, 1) - seconds : (double)NAN,
+    };
+    mb_job_progress(job, &progress);
 }
 
 /* Whether nothing has come for as long as the lines that are there can wait. */

@@ -33,16 +33,19 @@ typedef struct mb_text_input mb_text_input;
 
 /* `path` NULL or "-": standard input. */
 mb_status mb_text_input_open(const char *path, mb_text_input **out, mb_error *error);
-/* From now on lines of a pipe are handed out when no more have come for so long, as those of a terminal always are at once;
- * else they wait until the block is full. Does nothing for a file. */
-void mb_text_input_set_patience(mb_text_input *input, int milliseconds);
+/* From now on lines of a pipe are handed out when no more have come for a while, little to a reader who waits for what is made
+ * of them, much to a program that writes; those of a terminal always are at once. Else they wait until the block is full. Does
+ * nothing for a file. */
+void mb_text_input_answer_early(mb_text_input *input);
 /* Up to max_lines lines, of about max_bytes together, at least one; their text lives until the next call. Errors: MB_ERROR_IO;
  * MB_ERROR_FORMAT for a NUL byte (no text file has one) or a line beyond 64 MiB; MB_ERROR_INTERRUPTED when `job` (may be NULL)
  * is asked to stop. */
 mb_status mb_text_input_next(mb_text_input *input, size_t max_lines, size_t max_bytes, const mb_job *job, mb_text_block *block,
                              mb_error *error);
-/* How much of the file has been handed out, in [0,1]; NAN for a pipe. */
-double mb_text_input_fraction(const mb_text_input *input);
+int64_t mb_text_input_n_lines(const mb_text_input *input); /* handed out so far */
+/* Tells `job` how far a job is that has done with the lines handed out, since they were opened; `n_tokens` went through a model
+ * (0: none are counted). */
+void mb_text_input_report(const mb_text_input *input, const mb_job *job, const char *phase, int64_t n_tokens);
 void mb_text_input_close(mb_text_input *input); /* fine on NULL */
 
 #endif

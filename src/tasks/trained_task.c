@@ -9,11 +9,11 @@
 
 const char *const mb_trained_task_names[] = {"auto", "classify", "pair", NULL};
 
-static mb_status read_task(const char *dir, bool *found, mb_task_kind *out, mb_error *error) {
+static mb_status read_task(const char *dir, mb_task_kind *out, mb_error *error) {
     char *path = mb_path_join(dir, "training.json");
     json_t *record = NULL;
     const char *name = NULL;
-    *found = false;
+    bool found = false;
     if (path == NULL) {
         return mb_fail(error, MB_ERROR_MEMORY, "out of memory");
     }
@@ -22,12 +22,12 @@ static mb_status read_task(const char *dir, bool *found, mb_task_kind *out, mb_e
         status = mb_json_load(path, &record, error);
         status = status == MB_OK ? mb_json_get_text(record, path, "task", &name, error) : status;
     }
-    for (int i = 0; status == MB_OK && name != NULL && !*found; i++) {
+    for (int i = 0; status == MB_OK && name != NULL && !found; i++) {
         if (mb_task_names[i] == NULL) {
             status = mb_fail(error, MB_ERROR_FORMAT, "cannot use '%s': unknown task '%.50s'", path, name);
         } else if (strcmp(mb_task_names[i], name) == 0) {
             *out = (mb_task_kind)i;
-            *found = true;
+            found = true;
         }
     }
     json_decref(record);
@@ -35,18 +35,7 @@ static mb_status read_task(const char *dir, bool *found, mb_task_kind *out, mb_e
     return status;
 }
 
-mb_status mb_trained_task(const char *dir, int choice, const char *path, mb_task_kind *out, mb_error *error) {
-    if (choice > 0) {
-        *out = (mb_task_kind)(choice - 1);
-        return MB_OK;
-    }
-    bool found = false;
-    mb_status status = read_task(dir, &found, out, error);
-    if (status != MB_OK || found) {
-        return status;
-    }
-    if (strcmp(path, "-") == 0) {
-        return mb_fail(error, MB_ERROR_USAGE, "'%s' does not tell its task: give --task classify or --task pair", dir);
-    }
-    return mb_labelled_find_kind(path, out, error);
+mb_status mb_trained_task(const char *dir, int choice, mb_task_kind *out, mb_error *error) {
+    *out = (mb_task_kind)(choice - 1); /* "auto" is MB_TASK_ANY */
+    return choice > 0 ? MB_OK : read_task(dir, out, error);
 }

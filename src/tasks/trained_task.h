@@ -11,7 +11,7 @@
 extern const char *const mb_trained_task_names[];
 
 /* `choice`: index in mb_trained_task_names. "auto": the "task" of DIR/training.json; a directory made by another program has
- * none, then the columns of `path` decide (standard input cannot be looked at twice: MB_ERROR_USAGE asks for --task). */
-mb_status mb_trained_task(const char *dir, int choice, const char *path, mb_task_kind *out, mb_error *error);
+ * none, then MB_TASK_ANY: the file's columns decide. */
+mb_status mb_trained_task(const char *dir, int choice, mb_task_kind *out, mb_error *error);
 
 #endif

@@ -65,6 +65,32 @@ run predict --model classifier --input texts.tsv > predicted.tsv
 [ "$(wc -l < predicted.tsv)" -eq 60 ] || fail "predict wrote $(wc -l < predicted.tsv) lines for 60 texts"
 right=$(paste <(tail -n +2 test.tsv) predicted.tsv | awk -F '\t' '$1 == $3 { n++ } END { print n + 0 }')
 holds "$right / 60 - $accuracy < 1e-6 && $accuracy - $right / 60 < 1e-6" "predict's labels give evaluate's accuracy"
+# A pipe: a text's label is there before the next text comes; a directory of another program leaves the task to the columns.
+cp -r classifier foreign && rm foreign/training.json
+mkfifo to from
+"$minibert" predict --model foreign < to > from 2> log &
+pid=$!
+exec 4> to 5< from
+echo text >&4
+while IFS= read -r text; do
+    echo "$text" >&4
+    IFS= read -r -t 60 label <&5 || fail "a pipe: no label for '$text' while the next text was not there"
+    echo "$label"
+done < texts.txt > streamed.tsv
+exec 4>&- 5<&-
+wait $pid || fail "a pipe: predict failed"
+cut -f 1 predicted.tsv | diff - <(cut -f 1 streamed.tsv) || fail "a pipe: other labels than from a file"
+# More lines than are read at once, by one thread and by two, in batches of three: the same rows.
+{ echo text && for _ in $(seq 40); do cat texts.txt; done; } > many.tsv
+run predict --model classifier --input many.tsv --threads 1 > one.tsv
+run predict --model classifier --input many.tsv --threads 2 --batch-size 3 --format jsonl > two.jsonl
+for _ in $(seq 40); do cat predicted.tsv; done | cut -f 1 | diff - <(cut -f 1 one.tsv) > /dev/null || fail "predict: another order in blocks"
+cut -f 1 one.tsv | diff - <(sed 's/{"label": "\([^"]*\)".*/\1/' two.jsonl) > /dev/null || fail "predict: other labels by two threads"
+# What cannot be read ends it, after what could.
+{ cat texts.tsv && printf 'a\tb\n'; } > broken.tsv
+if "$minibert" predict --model classifier --input broken.tsv > out.tsv 2> log; then fail "predict took a line of two columns"; fi
+grep -q "broken.tsv.*line 62 has 2 columns" log || fail "predict: $(cat log)"
+cmp out.tsv predicted.tsv || fail "predict: the lines before one that cannot be read have not their labels"
 
 # --- embed, neighbors, fill-mask ---
 run embed --model model --input texts.txt --format tsv > vectors.tsv

@@ -155,7 +155,7 @@ Test(labelled, label_names_are_distinct_and_in_byte_order) {
     mb_labelled_free(&labelled);
 }
 
-Test(labelled, loads_files_and_finds_their_kind) {
+Test(labelled, loads_files) {
     char *dir = test_dir_new();
     mb_error error;
     mb_labelled labelled;
@@ -173,33 +173,65 @@ Test(labelled, loads_files_and_finds_their_kind) {
     mb_labelled_free(&labelled);
     free(path);
     mb_buffer_free(&many);
-
-    static const struct {
-        const char *text;
-        mb_status status;
-        mb_task_kind kind;
-    } cases[] = {
-        {"label\ttext\n", MB_OK, MB_TASK_CLASSIFY},
-        {"text_a\ttext_b\n", MB_OK, MB_TASK_PAIR},
-        {"\xef\xbb\xbf{\"text\": \"a\"}", MB_OK, MB_TASK_CLASSIFY},
-        {"\n{\"text_a\": \"a\", \"text_b\": \"b\"}\n", MB_OK, MB_TASK_PAIR},
-        {"label\tsentence\n", MB_ERROR_FORMAT, MB_TASK_CLASSIFY},
-        {"{\"text_a\": \"a\"}", MB_ERROR_FORMAT, MB_TASK_CLASSIFY},
-        {"", MB_ERROR_FORMAT, MB_TASK_CLASSIFY},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        path = test_file(dir, "kind", cases[i].text);
-        mb_task_kind kind;
-        const mb_status status = mb_labelled_find_kind(path, &kind, &error);
-        cr_expect_eq(status, cases[i].status, "case %zu", i);
-        cr_expect(status != MB_OK || kind == cases[i].kind, "case %zu", i);
-        free(path);
-    }
     path = mb_path_join(dir, "missing");
     cr_expect_eq(mb_labelled_load(path, MB_TASK_CLASSIFY, true, &labelled, &error), MB_ERROR_IO);
     cr_expect_null(labelled.examples);
-    mb_task_kind kind;
-    cr_expect_eq(mb_labelled_find_kind(path, &kind, &error), MB_ERROR_IO);
     free(path);
     test_dir_free(dir);
+}
+
+Test(labelled, columns_tell_the_kind) {
+    static const struct {
+        const char *text, *expected; /* NULL: an error */
+    } cases[] = {
+        {"label\ttext\n1\ta\n", "1|a|-@2;"},
+        {"text_a\ttext_b\na\tb\n", "-|a|b@2;"},
+        {"\xef\xbb\xbf{\"text\": \"a\"}", "-|a|-@1;"},
+        {"\n{\"text_a\": \"a\", \"text_b\": \"b\"}\n{\"text_a\": \"c\", \"text_b\": \"d\"}", "-|a|b@2;-|c|d@3;"},
+        {"label\tsentence\n", NULL},
+        {"{\"text_a\": \"a\"}", NULL},
+        {"\ntext\na\n", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        mb_labelled labelled;
+        mb_error error = {0};
+        const mb_status status = parse(cases[i].text, MB_TASK_ANY, false, &labelled, &error);
+        cr_expect_eq(status, cases[i].expected ? MB_OK : MB_ERROR_FORMAT, "case %zu: %s", i, error.message);
+        if (status == MB_OK) {
+            char *got = describe(&labelled);
+            cr_expect_str_eq(got, cases[i].expected, "case %zu: %s", i, got);
+            free(got);
+            mb_labelled_free(&labelled);
+        } else {
+            cr_expect_not_null(
+                strstr(error.message, "its first line names neither a column text nor columns text_a and text_b"),
+                "case %zu: %s", i, error.message);
+        }
+    }
+    mb_labelled labelled;
+    mb_error error;
+    cr_expect_eq(parse("", MB_TASK_ANY, false, &labelled, &error), MB_ERROR_FORMAT);
+    cr_expect_not_null(strstr(error.message, "it is empty"), "%s", error.message);
+}
+
+/* A stream's lines, the examples dropped after each: numbers of lines and what the header said go on. */
+Test(labelled, line_by_line) {
+    mb_labelled labelled;
+    mb_error error = {0};
+    cr_assert_eq(mb_labelled_begin("x.tsv", MB_TASK_ANY, false, &labelled, &error), MB_OK);
+    cr_expect_eq(mb_labelled_end(&labelled, &error), MB_ERROR_FORMAT);
+    const char *const lines[] = {"\xef\xbb\xbfid\ttext\r", "1\tone\r", "2\ttwo", "3\tthree"};
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(mb_labelled_add_line(&labelled, lines[i], strlen(lines[i]), &error), MB_OK, "%s", error.message);
+        cr_assert_eq(labelled.n, i == 0 ? 0 : 1);
+        if (i > 0) {
+            cr_expect_eq(labelled.examples[0].line, i + 1);
+            cr_expect_str_eq(labelled.examples[0].text_a, i == 1 ? "one" : i == 2 ? "two" : "three");
+        }
+        mb_labelled_clear(&labelled);
+    }
+    cr_expect_eq(mb_labelled_end(&labelled, &error), MB_OK, "%s", error.message);
+    cr_expect_eq(mb_labelled_add_line(&labelled, "4", 1, &error), MB_ERROR_FORMAT);
+    cr_expect_not_null(strstr(error.message, "line 5 has 1 column, expected 2"), "%s", error.message);
+    mb_labelled_free(&labelled);
 }
