@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "base/threads.h"
 #include "skipgram/word_progress.h"
 
@@ -50,7 +51,7 @@ mb_status mb_word_training_run(mb_word_training *training, mb_error *error) {
     worker **workers = calloc((size_t)n_workers, sizeof *workers);
     mb_status status = workers ? MB_OK : mb_fail(error, MB_ERROR_MEMORY, "out of memory for training");
     for (int i = 0; status == MB_OK && i < n_workers; i++) {
-        workers[i] = aligned_alloc(64, (sizeof **workers + 63) / 64 * 64);
+        workers[i] = mb_memory_alloc(sizeof **workers);
         if (!workers[i]) {
             status = mb_fail(error, MB_ERROR_MEMORY, "out of memory for training");
             break;

@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "base/threads.h"
 #include "base/wraps.h"
 #include "skipgram/rendezvous.h"
@@ -44,7 +45,7 @@ static int64_t rows_needed(const mb_example_source *source) {
 static mb_status run_init(ordered_run *run, const mb_word_training *training, mb_error *error) {
     *run = (ordered_run){.training = training, .more = true, .alpha = (float)training->alpha};
     for (int r = 0; r < MB_ORDERED_RANGES; r++) {
-        range *made = aligned_alloc(64, (sizeof(range) + 63) / 64 * 64);
+        range *made = mb_memory_alloc(sizeof *made);
         run->ranges[r] = made;
         if (!made) {
             return mb_fail(error, MB_ERROR_MEMORY, "out of memory for training");

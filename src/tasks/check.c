@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "model/model.h"
 #include "tasks/machine.h"
@@ -80,7 +81,7 @@ static bool allocate_product(product_case p, product_memory *memory) {
     memory->c = calloc((size_t)(p.m * p.n), sizeof *memory->c);
     memory->panels = calloc((size_t)mb_packed_count(p.k, p.n), sizeof *memory->panels);
     memory->left = calloc((size_t)(p.m * p.k), sizeof *memory->left);
-    memory->packed = aligned_alloc(64, (size_t)mb_bf16_packed_count(p.k, p.n) * sizeof *memory->packed);
+    memory->packed = mb_memory_alloc((size_t)mb_bf16_packed_count(p.k, p.n) * sizeof *memory->packed);
     return memory->a && memory->b && memory->c && memory->panels && memory->left && memory->packed;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "model/model.h"
 #include "tasks/check.h"
 #include "tasks/made_up_batch.h"
@@ -127,7 +128,7 @@ static void operation_done(void *context, const mb_node *node, bool backward) {
 static double product_rate(int64_t m, int64_t n, int64_t k, bool bf16) {
     const size_t item = bf16 ? sizeof(mb_bf16) : sizeof(mb_real);
     const size_t b_count = (size_t)(bf16 ? mb_bf16_packed_count(k, n) : mb_packed_count(k, n));
-    char *a = calloc((size_t)(m * k), item), *b = aligned_alloc(64, (b_count * item + 63) / 64 * 64);
+    char *a = calloc((size_t)(m * k), item), *b = mb_memory_alloc(b_count * item);
     char *c = calloc((size_t)(m * n), item);
     double best = a && b && c ? 0 : NAN;
     if (b) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "tensor/gemm.h"
 #include "tensor/sums.h"
 
@@ -136,7 +137,7 @@ mb_status mb_muon_init(mb_muon *muon, const mb_params *params, bool bf16, mb_err
     muon->matrices = calloc(n + 1, sizeof *muon->matrices);
     if (muon->matrices != NULL) {
         list_matrices(muon, params);
-        muon->scratch = aligned_alloc(64, ((size_t)muon->n_slots * (size_t)muon->slot_elements + 16) * sizeof *muon->scratch);
+        muon->scratch = mb_memory_alloc((size_t)muon->n_slots * (size_t)muon->slot_elements * sizeof *muon->scratch);
     }
     if (muon->matrices == NULL || muon->scratch == NULL) {
         mb_muon_free(muon);
