@@ -179,7 +179,6 @@ static mb_status make_workers(run *r, mb_error *error) {
 
 static mb_status set_up(run *r, mb_error *error) {
     const mb_predict_options *o = r->options;
-    const char *path = o->input != NULL ? o->input : "-", *name = strcmp(path, "-") == 0 ? "standard input" : path;
     mb_task_kind kind = MB_TASK_ANY;
     mb_status status = mb_text_model_load(o->model, MB_HEAD_CLASSIFIER, r->job, &r->m, error);
     if (status == MB_OK && !(r->job != NULL && r->job->bf16)) { /* packed once, where every thread would for every batch */
@@ -190,10 +189,10 @@ static mb_status set_up(run *r, mb_error *error) {
         status = make_workers(r, error);
     }
     status = status == MB_OK ? mb_trained_task(o->model, o->task, &kind, error) : status;
-    status = status == MB_OK ? mb_labelled_begin(name, kind, false, &r->labelled, error) : status;
-    status = status == MB_OK ? mb_text_input_open(path, &r->input, error) : status;
+    status = status == MB_OK ? mb_text_input_open(o->input, &r->input, error) : status;
     if (status == MB_OK) {
         mb_text_input_answer_early(r->input);
+        status = mb_labelled_begin(mb_text_input_name(r->input), kind, false, &r->labelled, error);
     }
     return status;
 }

@@ -33,7 +33,7 @@ void mb_text_block_free(mb_text_block *block) {
     *block = (mb_text_block){0};
 }
 
-static const char *display_name(const mb_text_input *input) {
+const char *mb_text_input_name(const mb_text_input *input) {
     return input->path ? input->path : "standard input";
 }
 
@@ -121,7 +121,7 @@ static void drop_consumed(mb_text_input *input) {
 
 static mb_status read_more(mb_text_input *input, const mb_job *job, mb_error *error) {
     if (!mb_buffer_reserve(&input->buffer, CHUNK_BYTES)) {
-        return mb_fail(error, MB_ERROR_MEMORY, "out of memory reading %s", display_name(input));
+        return mb_fail(error, MB_ERROR_MEMORY, "out of memory reading %s", mb_text_input_name(input));
     }
     ssize_t n;
     do {
@@ -131,7 +131,7 @@ static mb_status read_more(mb_text_input *input, const mb_job *job, mb_error *er
         n = read(input->fd, input->buffer.data + input->buffer.n_bytes, CHUNK_BYTES);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
-        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", display_name(input), strerror(errno));
+        return mb_fail(error, MB_ERROR_IO, "cannot read '%s': %s", mb_text_input_name(input), strerror(errno));
     }
     input->at_end = n == 0;
     input->buffer.n_bytes += (size_t)n;
@@ -143,7 +143,7 @@ static mb_status add_line(mb_text_input *input, mb_text_block *block, size_t end
         const size_t capacity = block->capacity ? 2 * block->capacity : 256;
         mb_text_line *lines = realloc(block->lines, capacity * sizeof *lines);
         if (!lines) {
-            return mb_fail(error, MB_ERROR_MEMORY, "out of memory reading %s", display_name(input));
+            return mb_fail(error, MB_ERROR_MEMORY, "out of memory reading %s", mb_text_input_name(input));
         }
         block->lines = lines;
         block->capacity = capacity;
@@ -152,7 +152,7 @@ static mb_status add_line(mb_text_input *input, mb_text_block *block, size_t end
     size_t n_bytes = end - input->begin;
     input->n_lines++;
     if (n_bytes && memchr(text, '\0', n_bytes)) {
-        return mb_fail(error, MB_ERROR_FORMAT, "'%s' is not a text file: line %lld has a NUL byte", display_name(input),
+        return mb_fail(error, MB_ERROR_FORMAT, "'%s' is not a text file: line %lld has a NUL byte", mb_text_input_name(input),
                        (long long)input->n_lines);
     }
     if (n_bytes && text[n_bytes - 1] == '\r') {
@@ -191,7 +191,7 @@ mb_status mb_text_input_next(mb_text_input *input, size_t max_lines, size_t max_
             break;
         }
         if (n_bytes - input->begin > MAX_LINE_BYTES) {
-            return mb_fail(error, MB_ERROR_FORMAT, "'%s': line %lld is longer than %d MiB", display_name(input),
+            return mb_fail(error, MB_ERROR_FORMAT, "'%s': line %lld is longer than %d MiB", mb_text_input_name(input),
                            (long long)input->n_lines + 1, MAX_LINE_BYTES >> 20);
         }
         status = read_more(input, job, error);

@@ -42,7 +42,8 @@ void mb_text_input_answer_early(mb_text_input *input);
  * is asked to stop. */
 mb_status mb_text_input_next(mb_text_input *input, size_t max_lines, size_t max_bytes, const mb_job *job, mb_text_block *block,
                              mb_error *error);
-int64_t mb_text_input_n_lines(const mb_text_input *input); /* handed out so far */
+const char *mb_text_input_name(const mb_text_input *input); /* for messages */
+int64_t mb_text_input_n_lines(const mb_text_input *input);  /* handed out so far */
 /* Tells `job` how far a job is that has done with the lines handed out, since they were opened; `n_tokens` went through a model
  * (0: none are counted). */
 void mb_text_input_report(const mb_text_input *input, const mb_job *job, const char *phase, int64_t n_tokens);
