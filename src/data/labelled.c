@@ -25,9 +25,9 @@ enum { N_KINDS = sizeof(columns_of_kind) / sizeof(columns_of_kind[0]) };
 /* What mb_labelled.reader is. */
 typedef struct reader {
     mb_labelled_format format;
-    mb_arena storage;  /* the texts of the examples */
-    size_t capacity;   /* of the examples */
-    int64_t n_cleared; /* examples that are no longer there */
+    mb_arena storage; /* the texts of the examples */
+    size_t capacity;  /* of the examples */
+    bool had_any;     /* of them, there still or cleared */
 } reader;
 
 static mb_status out_of_memory(const char *name, mb_error *error) {
@@ -78,6 +78,7 @@ static mb_status add_example(void *context, const mb_span fields[MB_N_FIELDS], i
         .text_b = texts[MB_FIELD_TEXT_B],
         .line = line,
     };
+    r->had_any = true;
     return MB_OK;
 }
 
@@ -104,8 +105,9 @@ mb_status mb_labelled_begin(const char *name, mb_task_kind kind, bool labels_req
     }
     r->format = (mb_labelled_format){.name = out->path,
                                      .labels_required = labels_required,
-                                     .choices = kind == MB_TASK_ANY ? columns_of_kind : &columns_of_kind[kind],
-                                     .n_choices = kind == MB_TASK_ANY ? N_KINDS : 1};
+                                     .choices = columns_of_kind,
+                                     .n_choices = N_KINDS,
+                                     .columns = kind == MB_TASK_ANY ? NULL : &columns_of_kind[kind]};
     return MB_OK;
 }
 
@@ -124,7 +126,6 @@ mb_status mb_labelled_add_line(mb_labelled *labelled, const char *text, size_t n
 
 void mb_labelled_clear(mb_labelled *labelled) {
     reader *r = labelled->reader;
-    r->n_cleared += (int64_t)labelled->n;
     labelled->n = 0;
     mb_arena_reset(&r->storage);
 }
@@ -132,7 +133,7 @@ void mb_labelled_clear(mb_labelled *labelled) {
 mb_status mb_labelled_end(const mb_labelled *labelled, mb_error *error) {
     reader *r = labelled->reader;
     mb_status status = mb_labelled_end_lines(&r->format, error);
-    if (status == MB_OK && r->n_cleared + (int64_t)labelled->n == 0) {
+    if (status == MB_OK && !r->had_any) {
         status = mb_fail(error, MB_ERROR_FORMAT, "cannot read '%s': it holds no examples", labelled->path);
     }
     return status;

@@ -51,16 +51,16 @@ static bool is_needed(const mb_labelled_format *format, int field) {
 /* Whether a line has all of these texts; a label may be missing. */
 typedef bool has_name(const void *line, const char *name);
 
-/* Which of the choices the file's first line is of. Where there is but one it is taken, and what is missing is said later. */
+/* Which of the choices the file's first line is of, if that is not known. */
 static mb_status choose_columns(mb_labelled_format *format, const void *line, has_name *has, mb_error *error) {
-    for (int i = 0; i < format->n_choices; i++) {
+    for (int i = 0; i < format->n_choices && format->columns == NULL; i++) {
         const char *const *names = format->choices[i].names;
-        const bool has_all =
-            has(line, names[MB_FIELD_TEXT_A]) && (names[MB_FIELD_TEXT_B] == NULL || has(line, names[MB_FIELD_TEXT_B]));
-        if (has_all || format->n_choices == 1) {
+        if (has(line, names[MB_FIELD_TEXT_A]) && (names[MB_FIELD_TEXT_B] == NULL || has(line, names[MB_FIELD_TEXT_B]))) {
             format->columns = &format->choices[i];
-            return MB_OK;
         }
+    }
+    if (format->columns != NULL) {
+        return MB_OK;
     }
     return mb_fail(error, MB_ERROR_FORMAT,
                    "cannot read '%s': its first line names neither a column text nor columns text_a and text_b", format->name);
@@ -192,7 +192,7 @@ static mb_status read_object(mb_labelled_format *format, mb_span line, mb_labell
     }
     mb_span fields[MB_N_FIELDS] = {{NULL, 0}};
     char digits[32];
-    mb_status status = format->columns == NULL ? choose_columns(format, object, object_has, error) : MB_OK;
+    mb_status status = choose_columns(format, object, object_has, error);
     for (int field = 0; field < MB_N_FIELDS && status == MB_OK; field++) {
         if (format->columns->names[field] != NULL) {
             status = read_member(format, object, field, digits, &fields[field], error);

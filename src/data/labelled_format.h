@@ -23,15 +23,14 @@ typedef struct mb_span {
 
 typedef enum mb_labelled_syntax { MB_LABELLED_UNKNOWN, MB_LABELLED_TSV, MB_LABELLED_JSONL } mb_labelled_syntax;
 
-/* What a file's lines so far have told. Begins as {name, labels_required, columns, n_columns_choices}. */
+/* What a file's lines so far have told. Begins as {name, labels_required, choices, n_choices, columns}. */
 typedef struct mb_labelled_format {
-    const char *name;     /* in messages */
-    bool labels_required; /* else the label column may be missing */
-    /* The first of these whose texts the first line has is the file's. */
-    const mb_columns *choices;
+    const char *name;          /* in messages */
+    bool labels_required;      /* else the label column may be missing */
+    const mb_columns *choices; /* the kinds of files there are */
     int n_choices;
+    const mb_columns *columns; /* of this one; NULL: the first of the choices whose texts its first line has */
     /* private */
-    const mb_columns *columns; /* NULL: no line has told yet */
     mb_labelled_syntax syntax;
     int64_t n_lines;
     size_t n_columns;       /* of a TSV line */
